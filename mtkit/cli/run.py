@@ -1,0 +1,7 @@
+"""The command `mtkit run`."""
+
+from __future__ import annotations
+
+
+def run() -> None:
+    """Not written yet."""

@@ -1,0 +1,115 @@
+"""Where parallel text comes from, and what is kept of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from mtkit.config.section import Section
+
+# A BCP-47 tag such as `en`, `de-AT`, `zh-Hant` or `sr-Latn-RS`.
+LANGUAGE_PATTERN = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"
+
+
+class TextSource(Section):
+    """One place that parallel text comes from: two text files, one table, or a Hugging Face data set."""
+
+    source: Path | None = Field(None, description="Text file of the source side, one sentence a line.")
+    target: Path | None = Field(None, description="Text file of the target side, aligned with `source` line by line.")
+    path: Path | None = Field(None, description="A .tsv, .jsonl or .parquet file that holds both sides.")
+    dataset: str | None = Field(
+        None, description="A Hugging Face data set: hub name or local folder.", json_schema_extra={"may_be_path": True}
+    )
+    config: str | None = Field(None, description="Configuration of the data set.")
+    split: str | None = Field(None, description="Split of the data set, for example `train`.")
+    revision: str | None = Field(None, description="Revision of the data set on the hub (commit, tag or branch).")
+    data_files: str | list[str] | None = Field(
+        None, description="Files of the data set to read.", json_schema_extra={"may_be_path": True}
+    )
+    streaming: bool = Field(False, description="Read the data set while it downloads instead of storing it first.")
+    columns: tuple[str, str] | None = Field(
+        None,
+        description="Names of the source and target columns (TSV without a header: 1-based numbers). A dot reaches "
+        "into nested values: `translation.en`. Default: found by the two languages, or `source` and `target`.",
+    )
+    name: str | None = Field(None, description="Name kept with each pair. Default: the file or data set name.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TextSource:
+        kinds = [bool(self.source or self.target), bool(self.path), bool(self.dataset)]
+        if sum(kinds) != 1:
+            raise ValueError("give either `source` and `target`, or `path`, or `dataset`")
+        if kinds[0] and not (self.source and self.target):
+            raise ValueError("`source` and `target` go together: one is missing")
+        if not self.dataset:
+            for field in ("config", "split", "revision", "data_files"):
+                if getattr(self, field) is not None:
+                    raise ValueError(f"`{field}` goes with `dataset`")
+            if self.streaming:
+                raise ValueError("`streaming` goes with `dataset`")
+        if self.columns and kinds[0]:
+            raise ValueError("`columns` goes with `path` or `dataset`")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The name kept with each pair."""
+        if self.name:
+            return self.name
+        if self.dataset:
+            return self.dataset if self.config is None else f"{self.dataset}:{self.config}"
+        path = self.path or self.source
+        assert path is not None
+        return path.name
+
+
+class FilterSection(Section):
+    """Which training pairs are dropped, tried in this order; each is counted by its reason."""
+
+    max_characters: int | None = Field(1000, ge=1, description="Drop pairs with a longer side, in characters.")
+    max_tokens: int | None = Field(256, ge=1, description="Drop pairs with a longer side, in SentencePiece tokens.")
+    max_length_ratio: float | None = Field(
+        6.0,
+        gt=1,
+        description="Drop pairs whose sides differ by more than this factor in characters (short ones "
+        "are given 15 characters of grace).",
+    )
+    duplicates: bool = Field(True, description="Drop all but the first of exactly equal pairs.")
+    source_copy: bool = Field(False, description="Drop pairs whose target is a copy of the source.")
+    max_targets_per_source: int | None = Field(None, ge=1, description="Keep at most so many targets of one source.")
+    min_letter_share: float | None = Field(
+        None, ge=0, le=1, description="Drop pairs with a side in which fewer of the non-blank characters are letters."
+    )
+
+
+class CorpusSection(Section):
+    """The text: where it comes from, in which languages, and what is kept of it."""
+
+    source_language: str | None = Field(None, pattern=LANGUAGE_PATTERN, description="Source language (BCP-47).")
+    target_language: str | None = Field(None, pattern=LANGUAGE_PATTERN, description="Target language (BCP-47).")
+    train: list[TextSource] = Field([], description="Training text, one or several sources.")
+    valid: TextSource | None = Field(None, description="Validation text. Default: split off the training text.")
+    test: TextSource | None = Field(None, description="Test text. Default: split off the training text.")
+    valid_size: float = Field(
+        0.01,
+        ge=0,
+        description="Without `valid`: pairs to split off, as a share below 1 (then at most 2,000 pairs) or "
+        "as a number; 0 for none.",
+    )
+    test_size: float = Field(0.01, ge=0, description="The same for `test`.")
+    leakage: Literal["source", "either", "off"] = Field(
+        "source",
+        description="Drop training pairs whose source (`source`), or whose source or target (`either`), stands in the "
+        "validation or test set, compared after case folding and Unicode normalisation.",
+    )
+    filters: FilterSection = FilterSection()
+
+    @model_validator(mode="after")
+    def _sizes(self) -> CorpusSection:
+        for field in ("valid_size", "test_size"):
+            value = getattr(self, field)
+            if value >= 1 and value != int(value):
+                raise ValueError(f"`{field}` is a share below 1 or a whole number of pairs, not {value}")
+        return self

@@ -1,0 +1,23 @@
+"""How translations are scored."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mtkit.config.section import Section
+
+
+class EvaluationSection(Section):
+    """Metrics and their settings, as sacreBLEU defines them."""
+
+    metrics: list[Literal["bleu", "chrf", "ter"]] = Field(
+        ["bleu", "chrf", "ter"], min_length=1, description="Metrics to compute; chrf is chrF2++."
+    )
+    tokenize: Literal["13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none", "flores200", "spm"] | None = Field(
+        None, description="BLEU's tokeniser. Default: 13a, or what the target language needs."
+    )
+    lowercase: bool = Field(False, description="Ignore case.")
+    bootstrap_samples: int = Field(1000, ge=0, description="Resamples for the 95 % interval; 0 for none.")
+    seed: int = Field(12345, ge=0, description="Seed of the resampling.")

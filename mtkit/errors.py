@@ -1,0 +1,109 @@
+"""The errors that a person can cause or must know of.
+
+```
+MtkitError            exit code
+├── RecipeError       2    a recipe, a flag or an argument
+├── DataError         3    text that is given to mtkit
+├── ModelError        4    a checkpoint, a run or a model folder
+├── DeviceError       5    a device that is absent, or its memory
+├── TrainingError     6    training that diverged
+└── OutputError       7    a result that cannot be written
+```
+
+Library code raises these; `mtkit.cli` alone prints them and exits. Anything else that reaches a person is a bug
+(exit code 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+EXIT_BUG = 1
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class MtkitError(Exception):
+    """An error with a place and a remedy.
+
+    Args:
+        message: What is wrong, in one line.
+        at: Where it is: `file`, `file:line` or a recipe field.
+        fix: What the person can do about it, in one line.
+        also: Further problems of the same kind found in the same pass, so that all are reported at once.
+    """
+
+    exit_code: int = EXIT_BUG
+
+    def __init__(
+        self, message: str, *, fix: str, at: str | Path | None = None, also: tuple[MtkitError, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.at = None if at is None else str(at)
+        self.fix = fix
+        self.also = also
+
+    def __str__(self) -> str:
+        lines = [f"error: {self.message}"]
+        if self.at is not None:
+            lines.append(f"   at: {self.at}")
+        lines.append(f"  fix: {self.fix}")
+        return "\n".join([*lines, *map(str, self.also)])
+
+
+class RecipeError(MtkitError):
+    """A recipe, a flag or an argument is wrong."""
+
+    exit_code = 2
+
+
+class DataError(MtkitError):
+    """Text or a corpus that was given cannot be used."""
+
+    exit_code = 3
+
+
+class ModelError(MtkitError):
+    """A checkpoint, run or model folder is missing, damaged or does not fit."""
+
+    exit_code = 4
+
+
+class DeviceError(MtkitError):
+    """A device is absent or its memory is too small."""
+
+    exit_code = 5
+
+
+class TrainingError(MtkitError):
+    """Training diverged."""
+
+    exit_code = 6
+
+
+class OutputError(MtkitError):
+    """A result cannot be written."""
+
+    exit_code = 7
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn an operating system's refusal to write `path` into an `OutputError`.
+
+    Raises:
+        OutputError: The disk is full, the place is read-only or missing, or the file may not grow that large. A
+            broken pipe is passed on as it is: it means that the reader has enough.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise OutputError(
+            f"cannot write: {reason}", at=path, fix="free space there or choose another place with -o"
+        ) from exc

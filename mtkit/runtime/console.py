@@ -1,0 +1,120 @@
+"""What a person sees on stderr: messages, tables, progress. The only user of rich; stdout carries results only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+_console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def set_quiet(quiet: bool) -> None:
+    """Turn messages, tables and progress off, or on again; warnings and errors always show."""
+    _console.quiet = quiet
+
+
+def is_terminal() -> bool:
+    """Return whether stderr is a terminal."""
+    return _console.is_terminal
+
+
+def say(message: str) -> None:
+    """Print one line of information."""
+    _console.print(escape(message))
+
+
+def warn(message: str) -> None:
+    """Print one line that a person should not miss."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def show_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table to stderr; columns whose cells are all numbers are aligned to the right."""
+    _console.print(_build_table(title, columns, rows))
+
+
+def print_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table that is a result, to stdout."""
+    Console(highlight=False).print(_build_table(title, columns, rows))
+
+
+def _build_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for index, name in enumerate(columns):
+        numeric = bool(rows) and all(_is_number(row[index]) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(_format(cell)) for cell in row))
+    return table
+
+
+def _is_number(cell: object) -> bool:
+    return isinstance(cell, (int, float)) or (isinstance(cell, str) and cell[:1].isdigit() and not cell.isalpha())
+
+
+def _format(cell: object) -> str:
+    if isinstance(cell, bool) or not isinstance(cell, (int, float)):
+        return str(cell)
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.2f}"
+
+
+class Advance(Protocol):
+    """Counts work done."""
+
+    def __call__(self, amount: int = 1) -> None:
+        """Count `amount` more."""
+
+
+@contextmanager
+def progress(label: str, total: int | None = None, unit: str = "pairs") -> Iterator[Advance]:
+    """Show a progress bar with the rate and the time left while a block runs; nothing where stderr is no terminal."""
+    if not is_terminal() or _console.quiet:
+        yield lambda amount=1: None
+        return
+    columns = [
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=_console, transient=True) as bar:
+        task = bar.add_task(label, total=total, rate="")
+
+        def advance(amount: int = 1) -> None:
+            bar.advance(task, amount)
+            speed = bar.tasks[0].speed
+            bar.update(task, rate="" if speed is None else f"{speed:,.0f} {unit}/s")
+
+        yield advance
+
+
+class StatusLine:
+    """One line that is rewritten in place on a terminal; elsewhere each update is a line of its own, seldom."""
+
+    def __init__(self) -> None:
+        self._shown = 0
+
+    def update(self, text: str) -> None:
+        """Show `text` in place of what stood there. Does nothing where stderr is no terminal."""
+        if not is_terminal() or _console.quiet:
+            return
+        text = text[: _console.width - 1]
+        sys.stderr.write("\r" + text + " " * max(0, self._shown - len(text)))
+        sys.stderr.flush()
+        self._shown = len(text)
+
+    def clear(self) -> None:
+        """Remove the line, so that something else can be printed."""
+        if self._shown:
+            sys.stderr.write("\r" + " " * self._shown + "\r")
+            sys.stderr.flush()
+            self._shown = 0

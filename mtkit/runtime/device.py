@@ -1,0 +1,65 @@
+"""Which device computes, in which precision, on how many threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from mtkit.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def resolve_device(name: DeviceName = "auto") -> torch.device:
+    """Return the device that `name` stands for; `auto` takes CUDA, else Apple's GPU, else the CPU.
+
+    Raises:
+        DeviceError: The device is absent.
+    """
+    import torch
+
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = "cuda" if present["cuda"] else "mps" if present["mps"] else "cpu"
+    if not present[name]:
+        raise DeviceError(
+            f"no {name} device here",
+            at=f"--device {name}",
+            fix="use --device cpu, or --device auto to take what is there",
+        )
+    return torch.device(name)
+
+
+def resolve_precision(name: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+    """Return the arithmetic that `name` stands for on `device`.
+
+    `auto` is bf16 where the hardware multiplies it natively: CUDA from compute capability 8.0, and CPUs with
+    AVX512-BF16 or AMX. Elsewhere bf16 is emulated and slower than fp32. The rule looks at the processor only, never at
+    a timing, so that the same machine always decides alike.
+    """
+    if name != "auto":
+        return name
+    return "bf16" if _has_native_bf16(device) else "fp32"
+
+
+def _has_native_bf16(device: torch.device) -> bool:
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        has_avx512_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+        has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+        return bool(has_avx512_bf16 or has_amx)
+    return False
+
+
+def set_threads(count: int | None) -> None:
+    """Compute on `count` threads of the CPU; None leaves torch's choice, the number of cores."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)

@@ -1,0 +1,104 @@
+"""Folders and files that appear whole or not at all, and fingerprints of files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mtkit.errors import writing
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path` to fill; when the block ends well, it takes the place of `path`.
+
+    All files are flushed to the disk before the rename. If the block fails, nothing is left behind and what stood at
+    `path` is untouched.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    with writing(path):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+    try:
+        with writing(path):
+            yield temporary
+            _sync_tree(temporary)
+            _swap(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write; when the block ends well, it takes the place of `path`.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write `value` as readable JSON, whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _swap(new: Path, path: Path) -> None:
+    """Put the folder `new` in the place of `path`, which may hold an older one."""
+    old = path.with_name(f".{path.name}.replaced")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        path.rename(old)
+    new.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+    _sync(path.parent)
+
+
+def _sync_tree(folder: Path) -> None:
+    for item in sorted(folder.rglob("*")):
+        _sync(item)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or folder to the disk; Windows has no way to do so for a folder."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
