@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import re
 import signal
 import sys
 import traceback
@@ -13,22 +16,34 @@ from typing import Annotated, NoReturn
 import typer
 
 from mtkit.cli.options import QuietOption
-from mtkit.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED, MtkitError, RecipeError
+from mtkit.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    DeviceError,
+    MtkitError,
+    OutputError,
+    RecipeError,
+)
 from mtkit.version import __version__
 
 app = typer.Typer(
     name="mtkit",
     help="Train, run and score sequence-to-sequence translation models.\n\n"
     "From text to a scored model in one command: `mtkit run quickstart -o quickstart`.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_STOPPED: dict[object, str] = {EXIT_INTERRUPTED: "interrupted", EXIT_TERMINATED: "terminated"}
+
 # Typer raises a usage error of click's, or of its own copy of click, by its version; BadParameter is one in both.
-_UsageError = typer.BadParameter.__mro__[1]
+# How it ends a message with what it suggests: `Did you mean 'a'?` or `(Possible options: --a, --b)`.
+_SUGGESTION = re.compile(r"(.*?)\.?(?: Did you mean (.*)\?| \(Possible options: (.*)\))?")
+
+_UsageError: type = typer.BadParameter.__mro__[1]
 
 
 def _show_version(value: bool) -> None:
@@ -49,54 +64,97 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, otherwise by the kind of error (see `mtkit.errors`)."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in a background job
+        signal.signal(signal.SIGINT, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # whatever the locale says, text is UTF-8 here
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(args=arguments, prog_name="mtkit", standalone_mode=False)
+        code = app(args=given or ["--help"], prog_name="mtkit", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as exc:
         code = _report(exc)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Let a termination unwind the stack, so that temporary files are removed."""
-    raise SystemExit(EXIT_TERMINATED)
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    """Let a signal unwind the stack, so that temporary files are removed."""
+    raise SystemExit(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
 
 
 def _report(exc: BaseException) -> int:
     """Print what a person should know of an exception, and return the exit code."""
+    if isinstance(exc, SystemExit) and isinstance(exc.__context__, BrokenPipeError):
+        exc = exc.__context__  # Typer turns a broken pipe into an exit of its own
     match exc:
         case MtkitError():
-            _print_error(exc)
-            return exc.exit_code
+            return _print_error(exc)
         case SystemExit():
+            if exc.code in _STOPPED:
+                _tell(_STOPPED[exc.code])
             return exc.code if isinstance(exc.code, int) else EXIT_BUG
         case KeyboardInterrupt() | typer.Abort():
-            print("interrupted", file=sys.stderr)  # noqa: T201
+            _tell(_STOPPED[EXIT_INTERRUPTED])
             return EXIT_INTERRUPTED
         case typer.Exit():
             return exc.exit_code
-        case BrokenPipeError():
-            # The reader has enough. Point stdout elsewhere, or Python complains when it flushes it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        case BrokenPipeError():  # the reader has enough
+            _discard_output()
             return 0
-        case _UsageError():
-            context = getattr(exc, "ctx", None)
-            command = context.command_path if context is not None else "mtkit"
-            message = exc.format_message().rstrip(".")  # type: ignore[attr-defined]
-            _print_error(RecipeError(message, at=command, fix=f"see {command} --help"))
-            return RecipeError.exit_code
-        case MemoryError():
-            print("error: out of memory\n  fix: use smaller batches", file=sys.stderr)  # noqa: T201
-            return 5
+        case OSError() if exc.errno in (errno.ENOSPC, errno.EFBIG):
+            _discard_output()
+            place = exc.filename or "standard output"
+            return _print_error(OutputError(f"cannot write: {exc.strerror}", at=place, fix="free space there"))
+        case Exception() if isinstance(exc, _UsageError):
+            return _print_error(_explain_usage(exc))
+        case Exception() if _is_out_of_memory(exc):
+            return _print_error(DeviceError("out of memory", fix="use smaller batches or a smaller model"))
         case _:
-            traceback.print_exception(exc)
-            print("error: this is a bug in mtkit; please report it with the lines above", file=sys.stderr)  # noqa: T201
+            _tell("".join(traceback.format_exception(exc)))
+            _tell("error: this is a bug in mtkit; please report it with the lines above")
             return EXIT_BUG
 
 
-def _print_error(error: MtkitError) -> None:
-    print(error, file=sys.stderr)  # noqa: T201
+def _explain_usage(exc: Exception) -> RecipeError:
+    """Turn a usage error of the command line's parser into ours; what it suggests becomes the fix."""
+    context = getattr(exc, "ctx", None)
+    command = context.command_path if context is not None else "mtkit"
+    text = " ".join(getattr(exc, "format_message", exc.__str__)().split()).replace("Value error, ", "")
+    message, *suggestions = _SUGGESTION.fullmatch(text).groups()  # type: ignore[union-attr]
+    suggestion = next(filter(None, suggestions), None)
+    fix = f"did you mean {suggestion}?" if suggestion else f"see {command} --help"
+    return RecipeError(message[:1].lower() + message[1:], at=command, fix=fix)
+
+
+def _is_out_of_memory(exc: Exception) -> bool:
+    """Return whether Python, torch on a GPU, or torch's allocator on the CPU found no memory."""
+    return (
+        isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(exc)
+    )
+
+
+def _discard_output() -> None:
+    """Point the output elsewhere, or Python complains when it flushes at exit what could not be written."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # noqa: PERF203
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _print_error(error: MtkitError) -> int:
+    _tell(str(error))
+    return error.exit_code
+
+
+def _tell(text: str) -> None:
+    """Print to stderr, if anybody reads it."""
+    try:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        _discard_output()
 
 
 def _register() -> None:

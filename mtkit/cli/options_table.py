@@ -1,7 +1,84 @@
-"""The command `mtkit options`."""
+"""The command `mtkit options`: every recipe field, as the recipe's own definitions describe it."""
 
 from __future__ import annotations
 
+import difflib
+import json
+import types
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-def options() -> None:
-    """Not written yet."""
+import typer
+from pydantic.fields import FieldInfo
+
+from mtkit.config.loading import iter_fields
+from mtkit.errors import RecipeError
+from mtkit.runtime import console
+
+_TYPE_NAMES = {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path"}
+_BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+
+
+def options(
+    section: Annotated[
+        str | None, typer.Argument(help="Only this part of a recipe, such as `training` or `corpus.filters`.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List every field of a recipe, with type, bounds, default and meaning.
+
+    A field is set in a recipe file, or with `--set FIELD=VALUE` on any command. N stands for an index from 0.
+
+    Example: `mtkit options training`
+    """
+    rows = [_describe(name, info) for name, info in _select(section)]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False, indent=2))  # noqa: T201
+        return
+    table = [[row["field"], row["type"], _show_default(row["default"]), row["help"]] for row in rows]
+    console.print_table(None, ["field", "type", "default", "meaning"], table)
+
+
+def _select(section: str | None) -> list[tuple[str, FieldInfo]]:
+    fields = list(iter_fields())
+    if section is None:
+        return fields
+    chosen = [(name, info) for name, info in fields if name == section or name.startswith(section + ".")]
+    if not chosen:
+        names = [name for name, _ in fields]
+        sections = sorted({name.rpartition(".")[0] for name in names} - {""})
+        near = difflib.get_close_matches(section, [*sections, *names], n=1)
+        fix = f"did you mean '{near[0]}'?" if near else "choose from " + ", ".join(sections)
+        raise RecipeError(f"no section or field '{section}'", fix=fix)
+    return chosen
+
+
+def _describe(name: str, info: FieldInfo) -> dict[str, Any]:
+    bounds = [
+        f"{sign} {getattr(rule, key)}" for rule in info.metadata for key, sign in _BOUNDS.items() if hasattr(rule, key)
+    ]
+    return {
+        "field": name,
+        "type": " ".join([_name_type(info.annotation), ", ".join(bounds)]).strip(),
+        "default": info.get_default(call_default_factory=True),
+        "help": info.description or "",
+    }
+
+
+def _name_type(annotation: Any) -> str:
+    """Return a field's type in a person's words: `integer`, `adam | adamw`, `list of text`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in (Union, types.UnionType):
+        return " or ".join(_name_type(argument) for argument in arguments if argument is not type(None))
+    if origin is list:
+        return f"list of {_name_type(arguments[0])}"
+    if origin is tuple:
+        return f"list of {len(arguments)}: {', '.join(map(_name_type, arguments))}"
+    return _TYPE_NAMES[annotation]
+
+
+def _show_default(value: Any) -> str:
+    """Return a default as it would stand in a recipe; nothing for a value that is absent."""
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)

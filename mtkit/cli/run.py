@@ -1,7 +1,205 @@
-"""The command `mtkit run`."""
+"""The command `mtkit run`: from a recipe to a score, by the same functions as the four commands that it stands for."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-def run() -> None:
-    """Not written yet."""
+import typer
+
+from mtkit.cli.options import (
+    OverwriteOption,
+    QuietOption,
+    SetOption,
+    ThreadsOption,
+    gather,
+    recipe_option,
+    replace_texts,
+)
+from mtkit.config.model import Preset
+from mtkit.config.recipe import Recipe
+from mtkit.runtime import console
+from mtkit.runtime.device import DeviceName
+from mtkit.runtime.files import hash_file, write_json
+
+if TYPE_CHECKING:
+    from mtkit.corpus.store import PreparedCorpus
+    from mtkit.evaluation.metrics import Scores
+
+_INSTEAD = "In place of what the recipe says"
+HYPOTHESES_NAME = "test.hyp"
+SCORES_NAME = "scores.json"
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="Recipe: a .yaml file, or the name of a bundled one.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; the same command again goes on from there.")],
+    vocab_size: Annotated[
+        int | None, recipe_option("vocabulary.size", "--vocab-size", panel=_INSTEAD, show_default=False)
+    ] = None,
+    preset: Annotated[
+        Preset | None, recipe_option("model.preset", "--preset", panel=_INSTEAD, show_default=False)
+    ] = None,
+    max_steps: Annotated[
+        int | None, recipe_option("training.max_steps", "--max-steps", panel=_INSTEAD, show_default=False)
+    ] = None,
+    max_minutes: Annotated[
+        float | None, recipe_option("training.max_minutes", "--max-minutes", panel=_INSTEAD, show_default=False)
+    ] = None,
+    device: Annotated[DeviceName, typer.Option("--device", help="Where to compute.")] = "auto",
+    threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+    set_values: SetOption = None,
+    quiet: QuietOption = False,
+    source: Annotated[
+        list[Path] | None,
+        typer.Option("--source", help="Training text, source side; repeatable.", rich_help_panel=_INSTEAD),
+    ] = None,
+    target: Annotated[
+        list[Path] | None,
+        typer.Option("--target", help="Training text, target side; repeatable.", rich_help_panel=_INSTEAD),
+    ] = None,
+    valid_source: Annotated[
+        Path | None, typer.Option("--valid-source", help="Validation text, source side.", rich_help_panel=_INSTEAD)
+    ] = None,
+    valid_target: Annotated[
+        Path | None, typer.Option("--valid-target", help="Validation text, target side.", rich_help_panel=_INSTEAD)
+    ] = None,
+    test_source: Annotated[
+        Path | None, typer.Option("--test-source", help="Test text, source side.", rich_help_panel=_INSTEAD)
+    ] = None,
+    test_target: Annotated[
+        Path | None, typer.Option("--test-target", help="Test text, target side.", rich_help_panel=_INSTEAD)
+    ] = None,
+    source_language: Annotated[
+        str | None, recipe_option("corpus.source_language", "--source-language", panel=_INSTEAD)
+    ] = None,
+    target_language: Annotated[
+        str | None, recipe_option("corpus.target_language", "--target-language", panel=_INSTEAD)
+    ] = None,
+) -> None:
+    """Prepare, train, translate the test set and score it, as a recipe says.
+
+    Writes FOLDER/corpus, FOLDER/run, FOLDER/test.hyp and FOLDER/scores.json. What is up to date is not made again.
+
+    Example: `mtkit run quickstart -o quickstart`
+    """
+    flags = {
+        "vocabulary.size": ("--vocab-size", vocab_size),
+        "model.preset": ("--preset", preset),
+        "training.max_steps": ("--max-steps", max_steps),
+        "training.max_minutes": ("--max-minutes", max_minutes),
+        "corpus.source_language": ("--source-language", source_language),
+        "corpus.target_language": ("--target-language", target_language),
+    }
+    texts = replace_texts(source, target, (valid_source, valid_target), (test_source, test_target))
+    resolved = gather(recipe, set_values, flags, texts)
+
+    corpus = _prepare(resolved, output / "corpus", overwrite, threads)
+    model = _train(resolved, output, device, threads, overwrite)
+    if corpus.test is None or len(corpus.test) == 0:
+        console.say(f"the corpus has no test set, so nothing is scored; the model is {model}")
+        return
+    hypotheses = _translate(resolved, output, model, corpus, device, threads)
+    scores = _score(resolved, output, hypotheses, corpus)
+    from mtkit.cli.evaluate import print_scores
+
+    print_scores([("run", scores)])
+
+
+def _prepare(recipe: Recipe, folder: Path, overwrite: bool, threads: int | None) -> PreparedCorpus:
+    from mtkit.corpus.prepare import is_up_to_date, prepare_corpus
+    from mtkit.corpus.report import show_corpus
+
+    is_there = not overwrite and is_up_to_date(recipe.corpus, recipe.vocabulary, folder)
+    corpus = prepare_corpus(recipe.corpus, recipe.vocabulary, folder, overwrite=overwrite, threads=threads)
+    if is_there:
+        _skip(folder, "same text, same settings", "prepared")
+        return corpus
+    show_corpus(corpus.manifest)
+    for warning in corpus.manifest.warnings:
+        console.warn(warning)
+    return corpus
+
+
+def _train(recipe: Recipe, output: Path, device: DeviceName, threads: int | None, overwrite: bool) -> Path:
+    """Return the finished model; leave the command with the signal's exit code where training was stopped."""
+    from mtkit.training.run import train_model
+
+    folder = output / "run"
+    outcome = train_model(output / "corpus", recipe, folder, device=device, threads=threads, overwrite=overwrite)
+    if outcome.model is None:
+        console.say("stopped; the same command goes on from here")
+        raise typer.Exit(outcome.exit_code or 0)
+    if outcome.was_up_to_date:
+        _skip(folder, "finished, same corpus, same settings", "trained")
+    return outcome.model
+
+
+def _translate(
+    recipe: Recipe, output: Path, model: Path, corpus: PreparedCorpus, device: DeviceName, threads: int | None
+) -> list[str]:
+    """Return the model's translations of the test set, and keep them as text."""
+    from mtkit.cli.systems import read_lines, translate_lines, write_lines
+
+    path = output / HYPOTHESES_NAME
+    made_from = {
+        "model": {file.name: hash_file(file) for file in sorted(model.iterdir()) if file.suffix != ".md"},
+        "source": hash_file(corpus.text_path("test", "source")),
+        "decoding": recipe.decoding.model_dump(mode="json"),
+    }
+    if path.is_file() and _read_record(output, "translation") == {**made_from, "hypotheses": hash_file(path)}:
+        _skip(path, "same model, same test text, same decoding", "translated")
+        return read_lines(path)
+    assert corpus.test is not None
+    hypotheses = translate_lines(model, corpus.test.source_lines(), recipe.decoding, device, threads)
+    write_lines(hypotheses, path)
+    # What was scored before, if anything, was something else.
+    write_json({"made_from": {"translation": {**made_from, "hypotheses": hash_file(path)}}}, output / SCORES_NAME)
+    return hypotheses
+
+
+def _score(recipe: Recipe, output: Path, hypotheses: Sequence[str], corpus: PreparedCorpus) -> Scores:
+    """Return the scores of the translations, and keep them as JSON."""
+    from mtkit.cli.evaluate import build_report, score_systems
+    from mtkit.cli.systems import System
+    from mtkit.evaluation.metrics import Scores
+
+    path = output / SCORES_NAME
+    made_from = {
+        "reference": hash_file(corpus.text_path("test", "target")),
+        "target_language": corpus.target_language,
+        "evaluation": recipe.evaluation.model_dump(mode="json"),
+        "sacrebleu": version("sacrebleu"),
+    }
+    if _read_record(output, "scoring") == made_from:
+        _skip(path, "same translations, same references, same metrics", "scored")
+        return Scores.from_json(_read_scores(output)["systems"][0])
+    assert corpus.test is not None
+    system = System("run", list(hypotheses))
+    references = [corpus.test.target_lines()]
+    scores = score_systems([system], references, recipe.evaluation, corpus.target_language)["run"]
+    records = {"translation": _read_record(output, "translation"), "scoring": made_from}
+    write_json({**build_report([("run", scores)]), "made_from": records}, path)
+    return scores
+
+
+def _read_scores(output: Path) -> dict[str, Any]:
+    try:
+        value = json.loads((output / SCORES_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _read_record(output: Path, step: str) -> Any:
+    """Return what `scores.json` says that a step's result was made from; None if it says nothing."""
+    made_from = _read_scores(output).get("made_from")
+    return made_from.get(step) if isinstance(made_from, dict) else None
+
+
+def _skip(path: Path, reason: str, done: str) -> None:
+    console.say(f"{path} is up to date ({reason}): not {done} again")

@@ -2,6 +2,50 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
 
-def train() -> None:
-    """Not written yet."""
+import typer
+
+from mtkit.cli.options import OverwriteOption, QuietOption, SetOption, ThreadsOption, gather, recipe_option
+from mtkit.config.model import Preset
+from mtkit.runtime import console
+from mtkit.runtime.device import DeviceName
+
+
+def train(
+    corpus: Annotated[Path, typer.Option("--corpus", help="Prepared corpus, made by `mtkit prepare`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run folder; the same command again resumes it.")],
+    recipe: Annotated[str | None, typer.Argument(help="Recipe: a .yaml file, or the name of a bundled one.")] = None,
+    preset: Annotated[Preset | None, recipe_option("model.preset", "--preset")] = None,
+    max_steps: Annotated[int | None, recipe_option("training.max_steps", "--max-steps")] = None,
+    max_minutes: Annotated[float | None, recipe_option("training.max_minutes", "--max-minutes")] = None,
+    device: Annotated[DeviceName, typer.Option("--device", help="Where to compute.")] = "auto",
+    threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+    set_: SetOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a Transformer on a prepared corpus, or go on with a run that was stopped.
+
+    The finished model is RUN/model. Ctrl-C saves a checkpoint; the same command goes on from there.
+
+    Example: `mtkit train --corpus corpus --preset small --max-minutes 60 -o run`
+    """
+    resolved = gather(
+        recipe,
+        set_,
+        {
+            "model.preset": ("--preset", preset),
+            "training.max_steps": ("--max-steps", max_steps),
+            "training.max_minutes": ("--max-minutes", max_minutes),
+        },
+    )
+    from mtkit.training.run import train_model
+
+    outcome = train_model(corpus, resolved, output, device=device, threads=threads, overwrite=overwrite)
+    if outcome.was_up_to_date:
+        console.say(f"{output} is finished and up to date: nothing to do (--overwrite trains anew)")
+    if outcome.exit_code is not None:
+        console.say("stopped; the same command goes on from here")
+        raise typer.Exit(outcome.exit_code)

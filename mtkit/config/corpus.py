@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mtkit.config.section import Section
 
@@ -35,6 +35,12 @@ class TextSource(Section):
         "into nested values: `translation.en`. Default: found by the two languages, or `source` and `target`.",
     )
     name: str | None = Field(None, description="Name kept with each pair. Default: the file or data set name.")
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _number_columns(cls, value: Any) -> Any:
+        """Take the numbers of columns for their names."""
+        return [str(v) if isinstance(v, int) else v for v in value] if isinstance(value, (list, tuple)) else value
 
     @model_validator(mode="after")
     def _one_kind(self) -> TextSource:
@@ -66,15 +72,15 @@ class TextSource(Section):
 
 
 class FilterSection(Section):
-    """Which training pairs are dropped, tried in this order; each is counted by its reason."""
+    """Which training pairs are dropped; each pair is counted by the first filter that it fails."""
 
     max_characters: int | None = Field(1000, ge=1, description="Drop pairs with a longer side, in characters.")
     max_tokens: int | None = Field(256, ge=1, description="Drop pairs with a longer side, in SentencePiece tokens.")
     max_length_ratio: float | None = Field(
         6.0,
         gt=1,
-        description="Drop pairs whose sides differ by more than this factor in characters (short ones "
-        "are given 15 characters of grace).",
+        description="Drop pairs whose sides differ by more than this factor in characters, after 15 have been added to "
+        "both: short ones differ by chance.",
     )
     duplicates: bool = Field(True, description="Drop all but the first of exactly equal pairs.")
     source_copy: bool = Field(False, description="Drop pairs whose target is a copy of the source.")
@@ -87,8 +93,12 @@ class FilterSection(Section):
 class CorpusSection(Section):
     """The text: where it comes from, in which languages, and what is kept of it."""
 
-    source_language: str | None = Field(None, pattern=LANGUAGE_PATTERN, description="Source language (BCP-47).")
-    target_language: str | None = Field(None, pattern=LANGUAGE_PATTERN, description="Target language (BCP-47).")
+    source_language: str | None = Field(
+        None, pattern=LANGUAGE_PATTERN, description="Source language (BCP-47). Default: by file suffixes or columns."
+    )
+    target_language: str | None = Field(
+        None, pattern=LANGUAGE_PATTERN, description="Target language (BCP-47). Default: by file suffixes or columns."
+    )
     train: list[TextSource] = Field([], description="Training text, one or several sources.")
     valid: TextSource | None = Field(None, description="Validation text. Default: split off the training text.")
     test: TextSource | None = Field(None, description="Test text. Default: split off the training text.")

@@ -8,14 +8,17 @@ from pydantic import Field
 
 from mtkit.config.section import Section
 
+MetricName = Literal["bleu", "chrf", "ter"]
+TokenizerName = Literal["13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none", "spm", "flores101", "flores200"]
+
 
 class EvaluationSection(Section):
     """Metrics and their settings, as sacreBLEU defines them."""
 
-    metrics: list[Literal["bleu", "chrf", "ter"]] = Field(
+    metrics: list[MetricName] = Field(
         ["bleu", "chrf", "ter"], min_length=1, description="Metrics to compute; chrf is chrF2++."
     )
-    tokenize: Literal["13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none", "flores200", "spm"] | None = Field(
+    tokenize: TokenizerName | None = Field(
         None, description="BLEU's tokeniser. Default: 13a, or what the target language needs."
     )
     lowercase: bool = Field(False, description="Ignore case.")

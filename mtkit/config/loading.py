@@ -179,14 +179,16 @@ def _grow(items: list[Any], name: str, override: Override) -> None:
 
 
 def _resolve_paths(raw: Any, section: type[Section], base: Path) -> Any:
-    """Make the relative paths inside a recipe's raw mapping absolute, by the fields that are paths."""
+    """Make the relative paths inside a recipe's raw mapping absolute, and leave out sections that hold nothing."""
     if not isinstance(raw, Mapping):
         return raw
     resolved = dict(raw)
     for name, info in section.model_fields.items():
         value = resolved.get(name)
         inner = _section_of(info.annotation)
-        if inner is not None and isinstance(value, list):
+        if name in resolved and value is None and (info.annotation is inner or _is_list(info.annotation)):
+            del resolved[name]  # a heading with nothing below it
+        elif inner is not None and isinstance(value, list):
             resolved[name] = [_resolve_paths(item, inner, base) for item in value]
         elif inner is not None and name in resolved:
             resolved[name] = _resolve_paths(value, inner, base)
@@ -230,8 +232,11 @@ def _explain(error: Any, file: Path | None, lines: Lines, given: Mapping[str, st
         )
     message = error["msg"][0].lower() + error["msg"][1:]
     message = re.sub(r"^input should be ", "must be ", message)
-    field = next((info for name, info in iter_fields() if re.sub(r"\bN\b", r"0", name) == _as_first(loc)), None)
+    known = {name.replace(".N.", ".0."): info for name, info in iter_fields()}
+    field = known.get(_as_first(loc)) or known.get(_as_first(loc[:-1]))
     help_text = field.description if field is not None and field.description else "correct the value"
+    if error["type"] == "string_type":
+        help_text = "put it in quotes"
     return RecipeError(f"'{dotted}' {message}, not {error['input']!r}", at=at, fix=help_text)
 
 

@@ -12,7 +12,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-_console = Console(stderr=True, highlight=False, soft_wrap=True)
+# A width at which no table folds.
+_UNFOLDED = 10_000
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Pass a broken pipe on, where rich would exit; `mtkit.cli` decides what it means."""
+        raise BrokenPipeError
+
+
+_console = _Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def set_quiet(quiet: bool) -> None:
@@ -41,15 +51,19 @@ def show_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequenc
 
 
 def print_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table that is a result, to stdout."""
-    Console(highlight=False).print(_build_table(title, columns, rows))
+    """Print a table that is a result, to stdout; where that is no terminal, each row is one line."""
+    console = _Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _UNFOLDED
+    console.print(_build_table(title, columns, rows))
 
 
 def _build_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    shown = None if title is None else escape(title)
+    table = Table(title=shown, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
     for index, name in enumerate(columns):
         numeric = bool(rows) and all(_is_number(row[index]) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(_format(cell)) for cell in row))
     return table
@@ -68,15 +82,15 @@ def _format(cell: object) -> str:
 class Advance(Protocol):
     """Counts work done."""
 
-    def __call__(self, amount: int = 1) -> None:
-        """Count `amount` more."""
+    def __call__(self, amount: int = 1, total: int | None = None) -> None:
+        """Count `amount` more; `total` is a better estimate of all there is."""
 
 
 @contextmanager
 def progress(label: str, total: int | None = None, unit: str = "pairs") -> Iterator[Advance]:
     """Show a progress bar with the rate and the time left while a block runs; nothing where stderr is no terminal."""
     if not is_terminal() or _console.quiet:
-        yield lambda amount=1: None
+        yield lambda amount=1, total=None: None
         return
     columns = [
         SpinnerColumn(),
@@ -89,8 +103,10 @@ def progress(label: str, total: int | None = None, unit: str = "pairs") -> Itera
     with Progress(*columns, console=_console, transient=True) as bar:
         task = bar.add_task(label, total=total, rate="")
 
-        def advance(amount: int = 1) -> None:
+        def advance(amount: int = 1, total: int | None = None) -> None:
             bar.advance(task, amount)
+            if total is not None:
+                bar.update(task, total=total)
             speed = bar.tasks[0].speed
             bar.update(task, rate="" if speed is None else f"{speed:,.0f} {unit}/s")
 

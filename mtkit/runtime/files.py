@@ -46,9 +46,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
         OutputError: The file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.partial")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             _sync(temporary)
             temporary.replace(path)

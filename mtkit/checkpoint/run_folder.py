@@ -1,0 +1,187 @@
+"""The run folder: everything that one training run wrote, and what resuming it needs.
+
+```
+recipe.yaml          the resolved recipe
+run.json             what it was started with and what it chose by itself
+config.json, *.spm   the model but for its weights
+checkpoints/         step-00000500/: model.safetensors, optimizer.safetensors, state.json
+metrics.jsonl        a record every few steps and at each validation
+log.txt              what was said
+tensorboard/         the same for TensorBoard, where it is installed
+model/               the finished model
+```
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from mtkit.checkpoint.model_folder import CONFIG_NAME, WEIGHTS_NAME
+from mtkit.config.section import Section
+from mtkit.errors import ModelError
+from mtkit.runtime import console
+from mtkit.runtime.files import write_json
+
+RUN_FORMAT_VERSION = 1
+RUN_NAME = "run.json"
+RECIPE_NAME = "recipe.yaml"
+METRICS_NAME = "metrics.jsonl"
+LOG_NAME = "log.txt"
+STATE_NAME = "state.json"
+OPTIMIZER_NAME = "optimizer.safetensors"
+
+
+class RunRecord(Section):
+    """What a run was started with, and what it chose by itself: kept by every resume."""
+
+    format_version: int = Field(RUN_FORMAT_VERSION, ge=1)
+    mtkit_version: str
+    torch_version: str
+    device: str
+    threads: int
+    corpus: str
+    corpus_fingerprint: str
+    precision: str
+    max_steps: int | None = None
+
+
+class Validation(Section):
+    """The scores of one validation: loss in nats a token, unsmoothed; BLEU and chrF2++ of greedy translations."""
+
+    step: int
+    loss: float
+    bleu: float
+    chrf: float
+
+
+class CheckpointState(Section):
+    """Where a run stands: with the weights and the optimizer, all that resuming needs."""
+
+    format_version: int = Field(RUN_FORMAT_VERSION, ge=1)
+    step: int
+    epoch: int
+    batch_index: int
+    skipped_updates: int = 0
+    validation: Validation | None = None
+    hashes: dict[str, str] = Field({}, description="SHA-256 of the checkpoint's other files.")
+
+
+class RunFolder:
+    """The paths and records of a run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.model = path / "model"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run stands here."""
+        return (self.path / RUN_NAME).is_file()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has its final model."""
+        return (self.model / CONFIG_NAME).is_file()
+
+    def read_record(self) -> RunRecord:
+        """Read `run.json`.
+
+        Raises:
+            ModelError: It is damaged, or of a newer format.
+        """
+        return _read_section(RunRecord, self.path / RUN_NAME)  # type: ignore[no-any-return]
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write `run.json`.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        write_json(record.model_dump(mode="json"), self.path / RUN_NAME)
+
+    def checkpoint(self, step: int) -> Path:
+        """Return the folder of the checkpoint at `step`."""
+        return self.checkpoints / f"step-{step:08d}"
+
+    def list_checkpoints(self) -> list[Path]:
+        """Return the checkpoints that stand, oldest first."""
+        return sorted(p.parent for p in self.checkpoints.glob(f"step-*/{STATE_NAME}"))
+
+    def read_state(self, checkpoint: Path) -> CheckpointState:
+        """Read `state.json` of a checkpoint.
+
+        Raises:
+            ModelError: It is damaged, or of a newer format.
+        """
+        return _read_section(CheckpointState, checkpoint / STATE_NAME)  # type: ignore[no-any-return]
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the records of `metrics.jsonl`; a last line that a kill cut short is left out."""
+        path = self.path / METRICS_NAME
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def rank_checkpoints(run: RunFolder, metric: str) -> list[Path]:
+    """Return the validated checkpoints of a run, best first by `metric`: `bleu`, `chrf` or `loss`."""
+    scored = []
+    for path in run.list_checkpoints():
+        validation = run.read_state(path).validation
+        if validation is not None:
+            value = -validation.loss if metric == "loss" else getattr(validation, metric)
+            scored.append((value, -validation.step, path))
+    return [path for _, _, path in sorted(scored, reverse=True)]
+
+
+def find_model(path: Path) -> tuple[Path, Path]:
+    """Return the folder with a model's `config.json`, and the file of its weights.
+
+    Args:
+        path: A model folder; or a run, which stands for its finished model or, before the end, for its best
+            checkpoint (the last one where none was validated), said on stderr; or one checkpoint of a run.
+
+    Raises:
+        ModelError: There is neither.
+    """
+    run = RunFolder(path)
+    if run.is_finished:
+        return run.model, run.model / WEIGHTS_NAME
+    if run.is_run:
+        ranked = rank_checkpoints(run, _best_metric(run)) or run.list_checkpoints()[::-1]
+        if not ranked:
+            raise ModelError("the run has no checkpoint yet", at=path, fix="wait for its first checkpoint")
+        console.say(f"{path} is not finished: using its checkpoint {ranked[0].name}")
+        return path, ranked[0] / WEIGHTS_NAME
+    if (path / STATE_NAME).is_file() and RunFolder(path.parents[1]).is_run:
+        return path.parents[1], path / WEIGHTS_NAME
+    if not path.is_dir():
+        problem = "this is a file, not a model folder" if path.exists() else "no such model folder"
+        raise ModelError(problem, at=path, fix="give a run or a model folder that mtkit train made")
+    return path, path / WEIGHTS_NAME
+
+
+def _best_metric(run: RunFolder) -> str:
+    from mtkit.config.loading import load_recipe
+
+    return load_recipe(run.path / RECIPE_NAME).training.best_metric
+
+
+def _read_section(kind: type[Any], path: Path) -> Any:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(raw.get("format_version"), int) and raw["format_version"] > RUN_FORMAT_VERSION:
+            raise ModelError(
+                f"the run has format {raw['format_version']}, and this mtkit knows formats up to {RUN_FORMAT_VERSION}",
+                at=path,
+                fix="update mtkit",
+            )
+        return kind.model_validate(raw)
+    except (OSError, ValueError, AttributeError, ValidationError) as exc:
+        raise ModelError(
+            "the file is damaged", at=path, fix="delete the folder it stands in; earlier ones stay"
+        ) from exc

@@ -1,0 +1,145 @@
+"""The systems that `mtkit evaluate` scores: hypothesis files, and models that translate the source first."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtkit.checkpoint.model_folder import CONFIG_NAME, read_model_config
+from mtkit.checkpoint.run_folder import RunFolder
+from mtkit.config.decoding import DecodingSection
+from mtkit.corpus.text_files import iter_line_chunks, strip_compression
+from mtkit.errors import DataError
+from mtkit.runtime import console
+from mtkit.runtime.device import DeviceName
+from mtkit.runtime.files import atomic_file
+
+STANDARD_INPUT = "-"
+_CHUNK_LINES = 10_000
+
+
+@dataclass(frozen=True)
+class System:
+    """The translations of one system, one a line.
+
+    Attributes:
+        name: As it was given on the command line.
+        hypotheses: Its translations.
+        target_language: The language of a model; None for a file.
+    """
+
+    name: str
+    hypotheses: list[str]
+    target_language: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What to call the system in a sentence."""
+        return "standard input" if self.name == STANDARD_INPUT else self.name
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read a text file, plain or compressed, into memory; only a line feed ends a line, CR LF counts as one.
+
+    Raises:
+        DataError: The file is missing, empty, binary, or not UTF-8.
+    """
+    return [line.removesuffix("\r") for chunk in iter_line_chunks(path, _CHUNK_LINES) for line in chunk]
+
+
+def read_system(
+    name: str, source: Sequence[str] | None, decoding: DecodingSection, device: DeviceName, threads: int | None
+) -> System:
+    """Read the translations of a system, or let it make them.
+
+    Args:
+        name: A hypothesis file, `-` for standard input, or a model or run folder.
+        source: What a model translates.
+        decoding: How it does so.
+        device: Where it computes.
+        threads: CPU threads; None for all cores.
+
+    Raises:
+        DataError: The file cannot be read, or a model has no source to translate.
+        ModelError: The folder is no model.
+        DeviceError: The device is absent.
+    """
+    if name == STANDARD_INPUT:
+        return System(name, _read_standard_input())
+    path = Path(name)
+    if not path.is_dir():
+        return System(name, read_lines(path))
+    language = _read_target_language(path)
+    if source is None:
+        raise DataError("a model needs text to translate", at=name, fix="add --source FILE")
+    return System(name, translate_lines(path, source, decoding, device, threads), language)
+
+
+def translate_lines(
+    model: Path, source: Sequence[str], decoding: DecodingSection, device: DeviceName, threads: int | None
+) -> list[str]:
+    """Return a model's translation of each line.
+
+    Raises:
+        ModelError: The folder is no model, or it is damaged.
+        DeviceError: The device is absent, or its memory too small.
+    """
+    from mtkit.decoding.translator import Translator
+
+    translator = Translator.load(model, device=device, decoding=decoding, threads=threads)
+    with console.progress(f"translating with {model}", total=len(source), unit="lines") as advance:
+        hypotheses = []
+        for translation in translator.iter_translations(source):
+            hypotheses.append(translation.text)
+            advance()
+    return hypotheses
+
+
+def write_lines(lines: Sequence[str], path: Path) -> None:
+    """Write lines of text, whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(f"{line}\n" for line in lines)
+
+
+def save_hypotheses(systems: Sequence[System], folder: Path) -> None:
+    """Write the translations of each system to a text file of its own, named after it.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    taken: set[str] = set()
+    for system in systems:
+        stem = "stdin" if system.name == STANDARD_INPUT else strip_compression(Path(system.name)).as_posix()
+        stem = re.sub(r"[^\w.-]+", "_", stem).strip("._") or "system"
+        name, count = f"{stem}.txt", 1
+        while name in taken:
+            count += 1
+            name = f"{stem}-{count}.txt"
+        taken.add(name)
+        write_lines(system.hypotheses, folder / name)
+
+
+def _read_target_language(path: Path) -> str | None:
+    """Return the target language of a model, a run, or a checkpoint of a run.
+
+    Raises:
+        ModelError: It is none of these.
+    """
+    places = (RunFolder(path).model, path, path.parent.parent)
+    folder = next((place for place in places if (place / CONFIG_NAME).is_file()), path)
+    return read_model_config(folder).target_language
+
+
+def _read_standard_input() -> list[str]:
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise DataError("not UTF-8", at="standard input", fix="convert the text to UTF-8") from exc
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []

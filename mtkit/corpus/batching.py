@@ -1,0 +1,136 @@
+"""From a prepared corpus to batches of ids: bucketed by length, in an order that is a function of (seed, epoch)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtkit.runtime.seeds import derive_seed
+
+if TYPE_CHECKING:
+    import torch
+
+    from mtkit.corpus.store import CorpusSplit
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sentence pairs as padded ids.
+
+    Attributes:
+        src_ids: `(batch, src_len)` int64, EOS included, padded behind.
+        tgt_in_ids: `(batch, tgt_len)` int64, what the decoder is given: the start id, then the target.
+        tgt_out_ids: `(batch, tgt_len)` int64, what it should answer: the target, then EOS.
+        num_tokens: Target tokens, EOS included, padding not.
+        rows: Which pairs of the corpus these are.
+    """
+
+    src_ids: torch.Tensor
+    tgt_in_ids: torch.Tensor
+    tgt_out_ids: torch.Tensor
+    num_tokens: int
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """The ids that a batch is built with."""
+
+    pad_id: int
+    eos_id: int
+    decoder_start_id: int
+
+
+def plan_batches(
+    source_lengths: NDArray[np.int32],
+    target_lengths: NDArray[np.int32],
+    batch_tokens: int,
+    seed: int,
+    epoch: int,
+) -> list[Rows]:
+    """Return the batches of one epoch, each as the rows of the corpus that it holds.
+
+    Pairs of like length share a batch, so that little of it is padding; which of them meet, and the order of the
+    batches, is drawn anew each epoch. A batch holds at most `batch_tokens` = rows x longest side, EOS included; a
+    single pair longer than that is a batch of its own.
+
+    Args:
+        source_lengths: Tokens of each pair's source, EOS excluded.
+        target_lengths: The same of the target.
+        batch_tokens: Limit of a batch.
+        seed: The run's seed.
+        epoch: 0-based.
+    """
+    generator = np.random.Generator(np.random.PCG64(derive_seed(seed, "order", epoch)))
+    source = source_lengths.astype(np.int64) + 1
+    target = target_lengths.astype(np.int64) + 1
+    longest = np.maximum(source, target)
+    # Sorted by the longer side, then the shorter, then chance.
+    order = np.lexsort((generator.random(len(longest)), np.minimum(source, target), longest))
+    batches = _cut(order, longest[order], batch_tokens)
+    generator.shuffle(batches)
+    return batches
+
+
+def split_batch(rows: Rows, longest: NDArray[np.int64], micro_batch_tokens: int | None) -> list[Rows]:
+    """Split the rows of a batch into micro-batches of at most `micro_batch_tokens` each.
+
+    Args:
+        rows: `(batch,)`.
+        longest: `(batch,)`, the longer side of each row in tokens, EOS included.
+        micro_batch_tokens: None for one micro-batch.
+    """
+    if micro_batch_tokens is None:
+        return [rows]
+    order = np.argsort(longest, kind="stable")
+    return _cut(rows[order], longest[order], micro_batch_tokens)
+
+
+def _cut(rows: Rows, longest: NDArray[np.int64], limit: int) -> list[Rows]:
+    """Cut rows, sorted by length, into runs of at most `limit` padded tokens."""
+    batches = []
+    start = 0
+    while start < len(rows):
+        # `longest` rises, so rows x longest rises with the end: find the last end within the limit.
+        reach = min(len(rows) - start, limit // int(longest[start]) + 1)
+        padded = longest[start : start + reach] * np.arange(1, reach + 1)
+        count = max(1, int(np.searchsorted(padded, limit, side="right")))
+        batches.append(rows[start : start + count])
+        start += count
+    return batches
+
+
+def collate(split: CorpusSplit, rows: Rows, special: SpecialIds) -> Batch:
+    """Read pairs of a prepared corpus and return them as a padded batch."""
+    import torch
+
+    sources, targets = split.token_ids(rows)
+    src_ids = _pad(sources, special.pad_id, 1)
+    src_lengths = [len(ids) for ids in sources]
+    src_ids[np.arange(len(rows)), src_lengths] = special.eos_id
+    tgt_out_ids = _pad(targets, special.pad_id, 1)
+    tgt_lengths = np.array([len(ids) for ids in targets])
+    tgt_out_ids[np.arange(len(rows)), tgt_lengths] = special.eos_id
+    tgt_in_ids = np.roll(tgt_out_ids, 1, axis=1)
+    tgt_in_ids[:, 0] = special.decoder_start_id
+    tgt_in_ids[tgt_out_ids == special.pad_id] = special.pad_id
+    return Batch(
+        torch.from_numpy(src_ids),
+        torch.from_numpy(tgt_in_ids),
+        torch.from_numpy(tgt_out_ids),
+        int(tgt_lengths.sum()) + len(rows),
+        rows,
+    )
+
+
+def _pad(sequences: list[NDArray[np.int32]], pad_id: int, room: int) -> NDArray[np.int64]:
+    """Stack sequences as `(batch, longest + room)`, filled with `pad_id` behind."""
+    padded = np.full((len(sequences), max(map(len, sequences)) + room), pad_id, dtype=np.int64)
+    for row, ids in enumerate(sequences):
+        padded[row, : len(ids)] = ids
+    return padded

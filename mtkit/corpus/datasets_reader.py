@@ -1,0 +1,112 @@
+"""Parallel text out of Hugging Face data sets: from the hub, from a folder, whole or streaming."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mtkit.config.corpus import TextSource
+from mtkit.corpus.columns import Languages, find_columns
+from mtkit.corpus.reading import Lines, Reading
+from mtkit.corpus.tables import iter_schema_leaves, read_column
+from mtkit.errors import DataError
+
+# What the splits are called, by what they are for.
+_SPLIT_NAMES = {"train": ("train",), "valid": ("validation", "valid", "dev"), "test": ("test",)}
+
+
+def read_dataset(
+    source: TextSource, role: str, languages: Languages, chunk_pairs: int, reading: Reading
+) -> Iterator[Lines]:
+    """Yield the pairs of a data set in chunks.
+
+    Args:
+        source: A source with `dataset`.
+        role: `train`, `valid` or `test`: decides the split where the source names none.
+        languages: Source and target language, to find the columns by.
+        chunk_pairs: Pairs in a chunk.
+        reading: Is told the share that has been read.
+
+    Raises:
+        DataError: The data set cannot be had, or lacks the split or the columns.
+    """
+    assert source.dataset is not None
+    dataset = _load(source, role).with_format("arrow")
+    total = getattr(dataset, "num_rows", None)
+    done = 0
+    names = None
+    batches = iter(dataset.iter(batch_size=chunk_pairs))
+    while (table := _next(batches, source.dataset)) is not None:
+        names = names or find_columns(list(iter_schema_leaves(table.schema)), source.columns, languages, source.dataset)
+        yield read_column(table, names[0], source.dataset), read_column(table, names[1], source.dataset)
+        done += len(table)
+        reading.report_share(done / total if total else 0.0)
+    if not done:
+        raise DataError("the data set is empty", at=source.dataset, fix="give another split")
+
+
+def _load(source: TextSource, role: str) -> Any:
+    """Return the data set of the split that is wanted."""
+    import datasets
+
+    assert source.dataset is not None
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    folder = Path(source.dataset)
+    try:
+        if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+            loaded = datasets.load_from_disk(str(folder))
+        else:
+            loaded = datasets.load_dataset(
+                source.dataset,
+                source.config,
+                split=source.split,
+                revision=source.revision,
+                data_files=source.data_files,
+                streaming=source.streaming,
+            )
+    except Exception as exc:
+        raise _explain(exc, source) from exc
+    return _choose_split(loaded, source, role)
+
+
+def _choose_split(loaded: Any, source: TextSource, role: str) -> Any:
+    if not isinstance(loaded, dict):
+        return loaded
+    for name in (source.split,) if source.split else _SPLIT_NAMES[role]:
+        if name in loaded:
+            return loaded[name]
+    missing = source.split or _SPLIT_NAMES[role][0]
+    raise DataError(f"no split '{missing}'", at=source.dataset, fix=f"set `split` to one of: {', '.join(loaded)}")
+
+
+def _next(batches: Iterator[Any], at: str) -> Any:
+    """Return the next table, None at the end; a stream may break off at any of them."""
+    try:
+        return next(batches, None)
+    except Exception as exc:
+        raise DataError(
+            f"reading the data set failed: {_first_line(exc)}", at=at, fix="try again, or check the data set"
+        ) from exc
+
+
+def _explain(exc: Exception, source: TextSource) -> DataError:
+    """Turn whatever `datasets` raised into one line with a remedy."""
+    at = source.dataset
+    message = f"cannot load the data set: {_first_line(exc)}"
+    if isinstance(exc, ConnectionError) or "offline" in str(exc).lower():
+        return DataError(
+            f"cannot reach the data set '{at}' on the hub",
+            at=at,
+            fix="check the network, or give files: --source and --target, or a local folder as the data set",
+        )
+    if isinstance(exc, FileNotFoundError):
+        return DataError(message, at=at, fix="check the name of the data set, its revision and data_files")
+    return DataError(message, at=at, fix="check config, split, revision and data_files of the data set")
+
+
+def _first_line(exc: BaseException) -> str:
+    return str(exc).strip().partition("\n")[0] or type(exc).__name__

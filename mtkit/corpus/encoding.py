@@ -1,0 +1,58 @@
+"""Text to token ids in bulk, as Arrow arrays."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mtkit.corpus.store import build_schema
+from mtkit.corpus.tokenizer import Tokenizer
+from mtkit.corpus.writer import SplitWriter
+
+
+class Encoder:
+    """Encodes chunks of pairs on several threads and hands them to a writer."""
+
+    def __init__(self, source: Tokenizer, target: Tokenizer, threads: int | None) -> None:
+        self._source = source
+        self._target = target
+        self._threads = threads
+
+    def write(self, writer: SplitWriter, batch: Any, max_tokens: int | None = None) -> int:
+        """Encode pairs and write them.
+
+        Args:
+            writer: Where to.
+            batch: Arrow record batch with `source`, `target` and `corpus`.
+            max_tokens: Leave out pairs with a longer side, in tokens.
+
+        Returns:
+            How many pairs were left out.
+        """
+        source_ids = to_id_array(self._source.encode(to_strings(batch["source"]), self._threads))
+        target_ids = to_id_array(self._target.encode(to_strings(batch["target"]), self._threads))
+        columns = [batch["source"], batch["target"], source_ids, target_ids, batch["corpus"]]
+        encoded = pa.RecordBatch.from_arrays(columns, schema=build_schema())
+        if max_tokens is not None:
+            lengths = np.maximum(np.diff(source_ids.offsets.to_numpy()), np.diff(target_ids.offsets.to_numpy()))
+            keep = lengths <= max_tokens
+            if not keep.all():
+                encoded = encoded.filter(pa.array(keep))
+        writer.write(encoded)
+        return len(batch) - len(encoded)
+
+
+def to_id_array(ids: list[list[int]]) -> Any:
+    """Return lists of token ids as an Arrow list array of int32."""
+    offsets = np.zeros(len(ids) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, ids), np.int32, len(ids)), out=offsets[1:])
+    values = np.fromiter(chain.from_iterable(ids), np.int32, int(offsets[-1]))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+
+
+def to_strings(array: Any) -> list[str]:
+    """Return an Arrow string array as a list; faster than `to_pylist`."""
+    return array.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]

@@ -1,0 +1,221 @@
+"""The way of the text through `mtkit prepare`: read and clean, decide, learn the vocabulary, encode, write."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mtkit.config.corpus import CorpusSection
+from mtkit.config.vocabulary import VocabularySection
+from mtkit.corpus.cleaning import clean_chunk
+from mtkit.corpus.columns import Languages
+from mtkit.corpus.encoding import Encoder
+from mtkit.corpus.hashing import hash_normalized, hash_pairs
+from mtkit.corpus.held_out import HeldOut, find_overlap, read_held_out
+from mtkit.corpus.languages import find_languages
+from mtkit.corpus.manifest import Manifest, write_manifest
+from mtkit.corpus.readers import CHUNK_PAIRS, iter_pairs
+from mtkit.corpus.reading import Reading
+from mtkit.corpus.request import Request
+from mtkit.corpus.splitting import Assignment, PairHashes, assign_pairs
+from mtkit.corpus.spool import Spool
+from mtkit.corpus.store import HELD_OUT, HeldOutName
+from mtkit.corpus.tokenizer import Tokenizer, learn_tokenizer, save_tokenizers
+from mtkit.corpus.writer import SplitWriter
+from mtkit.errors import DataError, ModelError
+from mtkit.runtime import console
+from mtkit.runtime.files import hash_file
+from mtkit.version import __version__
+
+
+@dataclass
+class Findings:
+    """What was counted on the way; see `Manifest`."""
+
+    pairs_read: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[str] = field(default_factory=Counter)
+    noted: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
+
+
+def fill_folder(
+    folder: Path, corpus: CorpusSection, vocabulary: VocabularySection, request: Request, threads: int | None
+) -> None:
+    """Write a prepared corpus into an empty folder; see `mtkit.corpus.prepare.prepare_corpus`."""
+    findings = Findings()
+    languages = find_languages(corpus)
+    if None in languages:
+        findings.warnings.append("the languages are not known: name them with --source-language and --target-language")
+    held_out = read_held_out(corpus, languages, findings.repaired, findings.warnings)
+    given = {name: hash_lines(lines.sources, lines.targets) for name, lines in held_out.items()}
+    findings.warnings += find_overlap(given)
+    with Spool(folder / "text.spool") as spool:
+        hashes = _read_training(corpus, languages, spool, findings)
+        if len(hashes) == 0:
+            raise _nothing_left(findings)
+        assignment = assign_pairs(hashes, given, corpus)
+        del hashes
+        findings.dropped.update(assignment.dropped)
+        findings.noted.update(assignment.noted)
+        if not assignment.train.any():
+            raise _nothing_left(findings)
+        source, target = _build_tokenizers(vocabulary, spool, assignment.train)
+        encoder = Encoder(source, target, threads)
+        writers = {"train": SplitWriter(folder / "train", source.unk_id, target.unk_id)}
+        with writers["train"]:
+            held_out |= _write_training(encoder, writers["train"], spool, assignment, corpus, findings)
+    if writers["train"].pairs == 0:
+        raise _nothing_left(findings)
+    for name in HELD_OUT:
+        if name in held_out:
+            writers[name] = SplitWriter(folder / name, source.unk_id, target.unk_id)
+            _write_held_out(encoder, writers[name], held_out[name])
+            held_out[name].write_text(folder, name)
+    save_tokenizers(source, target, folder)
+    files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    resolved = corpus.model_copy(update={"source_language": languages[0], "target_language": languages[1]})
+    manifest = Manifest(
+        mtkit_version=__version__,
+        fingerprint=_fingerprint(folder, files),
+        source_language=languages[0],
+        target_language=languages[1],
+        pairs_read=findings.pairs_read,
+        dropped=findings.dropped,
+        repaired=findings.repaired,
+        noted=findings.noted,
+        warnings=findings.warnings,
+        splits={name: writer.statistics() for name, writer in writers.items()},
+        vocabulary_sizes={"source": len(source), "target": len(target)},
+        inputs=request.inputs,
+        request=request.settings,
+        corpus=resolved.model_dump(mode="json"),
+        vocabulary=vocabulary.model_dump(mode="json"),
+        file_bytes={name: (folder / name).stat().st_size for name in files},
+    )
+    write_manifest(manifest, folder)
+
+
+def hash_lines(sources: list[str], targets: list[str]) -> PairHashes:
+    """Return the hashes by which pairs are compared."""
+    return PairHashes(hash_pairs(sources, targets), hash_normalized(sources), hash_normalized(targets))
+
+
+def _read_training(corpus: CorpusSection, languages: Languages, spool: Spool, findings: Findings) -> PairHashes:
+    """Read and clean the training text; put what is left into the spool, and return its hashes."""
+    parts: list[PairHashes] = []
+    for index, section in enumerate(corpus.train):
+        reading = Reading()
+        read = 0
+        label = "reading" if len(corpus.train) == 1 else f"reading {index + 1} of {len(corpus.train)}"
+        with console.progress(label) as advance:
+            for sources, targets in iter_pairs(section, "train", languages, reading):
+                read += len(sources)
+                advance(len(sources), total=round(read / reading.share) if reading.share else None)
+                kept_sources, kept_targets, dropped = clean_chunk(sources, targets, corpus.filters)
+                findings.dropped.update(dropped)
+                spool.write(kept_sources, kept_targets, section.label)
+                parts.append(hash_lines(kept_sources, kept_targets))
+        findings.pairs_read += read
+        findings.repaired.update(reading.repaired)
+    spool.finish()
+    return PairHashes.concatenate(parts)
+
+
+def _nothing_left(findings: Findings) -> DataError:
+    """Return the error of a training text of which nothing is left."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in findings.dropped.most_common() if count)
+    return DataError(
+        f"no training pair is left of {findings.pairs_read:,}: {reasons}",
+        at="corpus.filters",
+        fix="check that the files are the right ones, or relax the filters with --set corpus.filters.…",
+    )
+
+
+def _build_tokenizers(
+    vocabulary: VocabularySection, spool: Spool, train: npt.NDArray[np.bool_]
+) -> tuple[Tokenizer, Tokenizer]:
+    """Return the tokenizers of source and target: those that are given, or learned from the training text."""
+    if vocabulary.source_model:
+        source = Tokenizer.load(vocabulary.source_model)
+        target = Tokenizer.load(vocabulary.target_model) if vocabulary.target_model else source
+        if source.special_ids != target.special_ids:
+            raise ModelError(
+                f"the two SentencePiece models differ in their special symbols: {source.special_ids} "
+                f"and {target.special_ids}",
+                at=vocabulary.target_model,
+                fix="train both with the same --pad_id, --unk_id, --bos_id and --eos_id",
+            )
+        return source, target
+    sides = ("source", "target") if vocabulary.separate else ("both",)
+    rows = _sample(train, vocabulary.sample_sentences // (1 if vocabulary.separate else 2))
+    learned = []
+    for side in sides:
+        with console.progress("learning the vocabulary", unit="lines"):
+            learned.append(learn_tokenizer(spool.iter_lines(side, rows), vocabulary))
+    return learned[0], learned[-1]
+
+
+def _sample(rows: npt.NDArray[np.bool_], most: int) -> npt.NDArray[np.bool_]:
+    """Return a mask of at most `most` of the rows that are True, spread evenly over them."""
+    chosen = np.flatnonzero(rows)
+    if len(chosen) <= most:
+        return rows
+    sample = np.zeros(len(rows), np.bool_)
+    sample[chosen[np.arange(max(1, most)) * len(chosen) // max(1, most)]] = True
+    return sample
+
+
+def _write_training(
+    encoder: Encoder,
+    writer: SplitWriter,
+    spool: Spool,
+    assignment: Assignment,
+    corpus: CorpusSection,
+    findings: Findings,
+) -> dict[HeldOutName, HeldOut]:
+    """Encode and write the training pairs; return the pairs that are split off for validation and test."""
+    wanted = np.zeros(len(assignment.train), np.bool_)
+    for rows in assignment.held_out.values():
+        wanted[rows] = True
+    split_off: dict[int, tuple[str, ...]] = {}
+    too_long = 0
+    with console.progress("encoding", total=int(np.count_nonzero(assignment.train))) as advance:
+        for first, batch in spool.iter_chunks():
+            last = first + len(batch)
+            rows = np.flatnonzero(wanted[first:last])
+            for row, pair in zip(rows.tolist(), batch.take(pa.array(rows)).to_pylist(), strict=True):
+                split_off[first + row] = tuple(pair.values())
+            kept = batch.filter(pa.array(assignment.train[first:last]))
+            too_long += encoder.write(writer, kept, corpus.filters.max_tokens)
+            advance(len(kept))
+    if corpus.filters.max_tokens is not None:
+        findings.dropped["too long (tokens)"] = too_long
+    held_out: dict[HeldOutName, HeldOut] = {}
+    for name, rows in assignment.held_out.items():
+        pairs = [split_off[row] for row in rows.tolist()]
+        held_out[name] = HeldOut(*(list(column) for column in zip(*pairs, strict=True)))
+    return held_out
+
+
+def _write_held_out(encoder: Encoder, writer: SplitWriter, held_out: HeldOut) -> None:
+    """Encode and write a validation or test set, in its order."""
+    with writer:
+        columns = {"source": held_out.sources, "target": held_out.targets, "corpus": held_out.labels}
+        batch = pa.RecordBatch.from_pydict(columns)
+        for first in range(0, len(batch), CHUNK_PAIRS):
+            encoder.write(writer, batch.slice(first, CHUNK_PAIRS))
+
+
+def _fingerprint(folder: Path, files: list[str]) -> str:
+    """Return a hash of all files."""
+    digest = hashlib.sha256()
+    for name in files:
+        digest.update(f"{name} {hash_file(folder / name)}\n".encode())
+    return digest.hexdigest()

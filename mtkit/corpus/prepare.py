@@ -1,0 +1,98 @@
+"""Raw parallel text to a prepared corpus, unless it is there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mtkit.config.corpus import CorpusSection
+from mtkit.config.vocabulary import VocabularySection
+from mtkit.corpus.manifest import is_prepared_corpus
+from mtkit.corpus.pipeline import fill_folder
+from mtkit.corpus.request import Request, build_request, find_differences
+from mtkit.corpus.store import PreparedCorpus
+from mtkit.errors import MtkitError, OutputError, RecipeError
+from mtkit.runtime.files import atomic_folder
+
+_SHOWN_DIFFERENCES = 3
+
+
+def prepare_corpus(
+    corpus: CorpusSection,
+    vocabulary: VocabularySection,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    threads: int | None = None,
+) -> PreparedCorpus:
+    """Turn parallel text into a prepared corpus, or open the one that is there if it is the same.
+
+    Memory stays the same however much training text there is, save for some 60 bytes a pair. The folder appears whole
+    or not at all.
+
+    Args:
+        corpus: Where the text comes from and what is kept.
+        vocabulary: The vocabulary to learn or take.
+        output: The folder to write.
+        overwrite: Make it anew, and replace a prepared corpus that is there. Anything else is never replaced.
+        threads: CPU threads of encoding; None for all cores.
+
+    Raises:
+        DataError: The text cannot be used.
+        RecipeError: The settings cannot be met, or `output` holds another prepared corpus.
+        ModelError: A SentencePiece model that was given cannot be used.
+        OutputError: `output` cannot be written, or holds something else.
+    """
+    if not corpus.train:
+        raise RecipeError("no training text", at="corpus.train", fix="give --source and --target, or a recipe")
+    _refuse_foreign(output)
+    request = build_request(corpus, vocabulary)
+    if not overwrite and _holds(output, request):
+        return PreparedCorpus.load(output)
+    with atomic_folder(output) as folder:
+        fill_folder(folder, corpus, vocabulary, request, threads)
+    return PreparedCorpus.load(output)
+
+
+def is_up_to_date(corpus: CorpusSection, vocabulary: VocabularySection, output: Path) -> bool:
+    """Return whether `output` holds the corpus that `prepare_corpus` would make.
+
+    Raises:
+        DataError: An input cannot be read.
+        RecipeError: `output` holds a prepared corpus of other settings or inputs, or a damaged one.
+    """
+    return is_prepared_corpus(output) and _holds(output, build_request(corpus, vocabulary))
+
+
+def _holds(output: Path, request: Request) -> bool:
+    """Return whether `output` holds the corpus that is asked for; refuse another one."""
+    if not is_prepared_corpus(output):
+        return False
+    try:
+        there = PreparedCorpus.load(output).manifest.request
+    except MtkitError as exc:
+        raise RecipeError(
+            f"the prepared corpus that is there cannot be used: {exc.message}",
+            at=exc.at,
+            fix="add --overwrite to make it anew, or choose another folder with -o",
+        ) from exc
+    differences = find_differences(there, request.settings)
+    if differences:
+        shown = ", ".join(differences[:_SHOWN_DIFFERENCES])
+        more = len(differences) - _SHOWN_DIFFERENCES
+        raise RecipeError(
+            f"the prepared corpus that is there differs in {shown}" + (f" and {more} more" if more > 0 else ""),
+            at=output,
+            fix="add --overwrite to replace it, or choose another folder with -o",
+        )
+    return True
+
+
+def _refuse_foreign(output: Path) -> None:
+    """Refuse to replace anything but a prepared corpus or an empty folder."""
+    if is_prepared_corpus(output) or not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    raise OutputError(
+        "something else than a prepared corpus stands there, and is left alone",
+        at=output,
+        fix="choose another folder with -o",
+    )

@@ -1,0 +1,57 @@
+"""What `mtkit prepare` and `mtkit info` show of a prepared corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mtkit.corpus.manifest import Manifest
+from mtkit.runtime import console
+
+Rows = list[Sequence[object]]
+
+
+def show_corpus(manifest: Manifest) -> None:
+    """Print the tables of a prepared corpus to stderr: what became of the training text, and what each split holds."""
+    languages = f"{manifest.source_language or '?'} to {manifest.target_language or '?'}"
+    console.show_table(f"Training text, {languages}", ["", "pairs", "share"], build_flow_rows(manifest))
+    console.show_table("Prepared corpus, lengths in tokens", _SPLIT_COLUMNS, build_split_rows(manifest))
+
+
+def build_flow_rows(manifest: Manifest) -> Rows:
+    """Return what became of the training pairs: read, dropped by reason, split off, kept; then what else was seen."""
+    total = manifest.pairs_read
+    split_off = {
+        name: manifest.splits[name].pairs
+        for name in ("valid", "test")
+        if name in manifest.splits and manifest.corpus[name] is None
+    }
+    counts = [
+        ("read", total),
+        *((f"dropped: {reason}", count) for reason, count in manifest.dropped.items() if count),
+        *((f"split off: {name}", count) for name, count in split_off.items()),
+        ("kept for training", manifest.splits["train"].pairs),
+        *((f"noted: {what}", count) for what, count in manifest.noted.items() if count),
+        *((f"replaced: {what}", count) for what, count in manifest.repaired.items() if count),
+    ]
+    return [(what, count, f"{count / total:.2%}" if total else "") for what, count in counts]
+
+
+_SPLIT_COLUMNS = ("", "pairs", "tokens", "a word", "unknown", "50 %", "90 %", "99 %", "max")
+
+
+def build_split_rows(manifest: Manifest) -> Rows:
+    """Return the statistics of each split and side; lengths are in tokens."""
+    rows: Rows = []
+    for name, split in manifest.splits.items():
+        for side, counts in (("source", split.source), ("target", split.target)):
+            rows.append(
+                (
+                    f"{name} {side}",
+                    split.pairs,
+                    counts.tokens,
+                    f"{counts.tokens / max(1, counts.words):.2f}",
+                    f"{counts.unknown / max(1, counts.tokens):.2%}",
+                    *counts.length_percentiles.values(),
+                )
+            )
+    return rows

@@ -1,0 +1,181 @@
+"""Which pair goes where: duplicates, leakage, and validation and test sets split off the training text.
+
+All is decided on hashes of the lines alone (see `mtkit.corpus.hashing`): 24 bytes a pair, whatever the text weighs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mtkit.config.corpus import CorpusSection
+from mtkit.corpus.hashing import Hashes, is_among
+from mtkit.corpus.store import HELD_OUT, HeldOutName
+from mtkit.errors import DataError
+
+Mask = npt.NDArray[np.bool_]
+
+# A share of a large corpus makes more validation text than anybody needs.
+MAX_SHARE_PAIRS = 2000
+MIN_PAIRS_TO_SPLIT = 10
+
+
+@dataclass(frozen=True)
+class PairHashes:
+    """Hashes of pairs: of the exact pair, and of the normalised source and target; each `(pairs,)` uint64."""
+
+    pair: Hashes
+    source: Hashes
+    target: Hashes
+
+    @classmethod
+    def concatenate(cls, parts: list[PairHashes]) -> PairHashes:
+        """Return the hashes of several chunks as one."""
+        empty = [np.zeros(0, np.uint64)]
+        return cls(
+            np.concatenate(empty + [part.pair for part in parts]),
+            np.concatenate(empty + [part.source for part in parts]),
+            np.concatenate(empty + [part.target for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.pair)
+
+
+@dataclass
+class Assignment:
+    """What becomes of each training pair.
+
+    Attributes:
+        train: True where a pair stays in the training set.
+        held_out: For `valid` and `test`, where they are split off, the rows in their order.
+        dropped: How many pairs were dropped, by reason.
+        noted: What was seen and kept.
+    """
+
+    train: Mask
+    held_out: dict[HeldOutName, npt.NDArray[np.int64]] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    noted: dict[str, int] = field(default_factory=dict)
+
+    def drop(self, reason: str, fails: Mask) -> None:
+        """Drop pairs that are still in the training set, and count them."""
+        self.dropped[reason] = int(np.count_nonzero(self.train & fails))
+        self.train &= ~fails
+
+
+def assign_pairs(hashes: PairHashes, given: Mapping[HeldOutName, PairHashes], corpus: CorpusSection) -> Assignment:
+    """Decide which pairs are trained on, which are held out, and which are dropped.
+
+    Validation and test sets that are not given are split off by the hash of the normalised source: whole groups of
+    equal sources, in the order of their hashes, so that the same pairs are chosen whatever the order of the files.
+    Every other pair that shares a source or a target with them leaves the training text.
+
+    Args:
+        hashes: The cleaned training pairs.
+        given: The validation and test sets that are given, by `valid` and `test`.
+        corpus: Filters, leakage and sizes.
+
+    Raises:
+        DataError: There are too few pairs to split off what is wanted.
+    """
+    result = Assignment(train=np.ones(len(hashes), np.bool_))
+    if corpus.filters.duplicates:
+        result.drop("duplicate", _find_duplicates(hashes.pair))
+    if corpus.filters.max_targets_per_source is not None:
+        surplus = _find_surplus(hashes.source, result.train, corpus.filters.max_targets_per_source)
+        result.drop("too many targets", surplus)
+    touches_given = _remove_leakage(hashes, given, corpus, result)
+    clean_pairs = int(np.count_nonzero(result.train))
+    for name in HELD_OUT:
+        size = corpus.valid_size if name == "valid" else corpus.test_size
+        if name in given or size == 0:
+            continue
+        room = _count_room(name, size, clean_pairs)
+        rows = _choose_rows(hashes, result.train & ~touches_given, room)
+        if len(rows) == 0:
+            raise DataError(
+                f"no training pair is left to split off for corpus.{name}_size",
+                fix=f"give --{name}-source and --{name}-target",
+            )
+        result.held_out[name] = rows
+        result.train[rows] = False
+        shares = is_among(hashes.source, hashes.source[rows]) | is_among(hashes.target, hashes.target[rows])
+        result.drop(f"shares a sentence with {name}", shares)
+    return result
+
+
+def _find_duplicates(pair: Hashes) -> Mask:
+    """Return which pairs have been seen before."""
+    repeated = np.ones(len(pair), np.bool_)
+    repeated[np.unique(pair, return_index=True)[1]] = False
+    return repeated
+
+
+def _find_surplus(source: Hashes, alive: Mask, most: int) -> Mask:
+    """Return which pairs come after `most` others with the same source."""
+    rows = np.flatnonzero(alive)
+    order = rows[np.argsort(source[rows], kind="stable")]
+    ordered = source[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(order) else order
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    surplus = np.zeros(len(source), np.bool_)
+    surplus[order[rank >= most]] = True
+    return surplus
+
+
+def _remove_leakage(
+    hashes: PairHashes, given: Mapping[HeldOutName, PairHashes], corpus: CorpusSection, result: Assignment
+) -> Mask:
+    """Drop training pairs that stand in the given sets; return which pairs share a sentence with them at all."""
+    touches = np.zeros(len(hashes), np.bool_)
+    for name, held_out in given.items():
+        in_source = is_among(hashes.source, held_out.source)
+        in_target = is_among(hashes.target, held_out.target)
+        touches |= in_source | in_target
+        if corpus.leakage == "off":
+            result.noted[f"in the {name} set too, kept (leakage: off)"] = int(
+                np.count_nonzero(result.train & (in_source | in_target))
+            )
+            continue
+        result.drop(f"source in the {name} set", in_source)
+        if corpus.leakage == "either":
+            result.drop(f"target in the {name} set", in_target)
+        else:
+            result.noted[f"only the target in the {name} set, kept"] = int(np.count_nonzero(result.train & in_target))
+    return touches
+
+
+def _count_room(name: str, size: float, clean_pairs: int) -> int:
+    """Return how many pairs to split off."""
+    room = min(MAX_SHARE_PAIRS, max(1, round(size * clean_pairs))) if size < 1 else int(size)
+    if clean_pairs < MIN_PAIRS_TO_SPLIT or room > clean_pairs // 2:
+        raise DataError(
+            f"{clean_pairs:,} clean training pairs are too few to split off {room:,} for corpus.{name}_size",
+            fix="give more text, or name validation and test files, or do without them: --set corpus.valid_size=0 "
+            "--set corpus.test_size=0",
+        )
+    return room
+
+
+def _choose_rows(hashes: PairHashes, candidates: Mask, room: int) -> npt.NDArray[np.int64]:
+    """Return the rows of whole groups of equal sources, at most `room` rows unless the first group has more."""
+    rows = np.flatnonzero(candidates)
+    if len(rows) > room:
+        # The groups with the lowest hashes; sorting all rows would take long.
+        rows = rows[hashes.source[rows] <= np.partition(hashes.source[rows], room)[room]]
+    order = rows[np.lexsort((hashes.pair[rows], hashes.target[rows], hashes.source[rows]))]
+    _, starts = np.unique(hashes.source[order], return_index=True)
+    ends = np.append(starts, len(order))[1:]
+    chosen: list[npt.NDArray[np.int64]] = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        if chosen and end - start > room:
+            continue
+        chosen.append(order[start:end])
+        room -= end - start
+        if room <= 0:
+            break
+    return np.concatenate([np.zeros(0, np.int64), *chosen])

@@ -1,0 +1,240 @@
+"""Text to token ids and back, through one SentencePiece model."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+
+from mtkit.config.vocabulary import VocabularySection
+from mtkit.errors import ModelError, RecipeError, writing
+
+PAD_ID, UNK_ID, BOS_ID, EOS_ID = range(4)
+
+SHARED_FILE = "shared.spm"
+SOURCE_FILE = "source.spm"
+TARGET_FILE = "target.spm"
+
+# SentencePiece adds up its statistics by thread, so that another number of threads learns another model. This is its
+# default; with fewer cores it takes no longer than their number would.
+_TRAINING_THREADS = 16
+
+_MIN_SIZE = 16  # as the field `vocabulary.size` has it
+
+# SentencePiece leaves longer sentences out of its training in silence, by default from 4192 bytes on. What is too long
+# has been filtered and counted before.
+_MAX_SENTENCE_BYTES = 1 << 30
+
+sentencepiece.set_min_log_level(2)
+
+
+class Tokenizer:
+    """One SentencePiece model.
+
+    With the `identity` normalisation, decoding gives back the encoded line, save that runs of ASCII spaces become one
+    and leading and trailing ones vanish (U+2581, SentencePiece's own space, is replaced where text is read). Characters
+    that the vocabulary does not have become `unk_id` and decode as ` ⁇ `.
+    """
+
+    def __init__(self, serialized: bytes, origin: str | Path) -> None:
+        """Build a tokenizer of the bytes of a `.spm` file.
+
+        Args:
+            serialized: The model.
+            origin: What to name as its place in an error message.
+
+        Raises:
+            ModelError: The bytes are no SentencePiece model, or the model lacks one of the four special symbols.
+        """
+        self.serialized = serialized
+        try:
+            self._processor: Any = sentencepiece.SentencePieceProcessor(model_proto=serialized) if serialized else None
+        except RuntimeError:
+            self._processor = None
+        if self._processor is None:
+            raise ModelError("not a SentencePiece model", at=origin, fix="give the .model or .spm file of one")
+        self.pad_id: int = self._processor.pad_id()
+        self.unk_id: int = self._processor.unk_id()
+        self.bos_id: int = self._processor.bos_id()
+        self.eos_id: int = self._processor.eos_id()
+        lacking = [name for name, value in self.special_ids.items() if value < 0]
+        if lacking:
+            raise ModelError(
+                f"the SentencePiece model has no symbol for {' and '.join(lacking)}",
+                at=origin,
+                fix="train it with --pad_id=0 --unk_id=1 --bos_id=2 --eos_id=3, or let mtkit learn a vocabulary",
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tokenizer:
+        """Read a `.spm` file.
+
+        Raises:
+            ModelError: There is no such file, or it is not a SentencePiece model that mtkit can use.
+        """
+        try:
+            serialized = Path(path).read_bytes()
+        except OSError as exc:
+            raise ModelError(
+                f"cannot read the SentencePiece model: {exc.strerror}", at=path, fix="check the path"
+            ) from exc
+        return cls(serialized, path)
+
+    def save(self, path: Path) -> None:
+        """Write the model, byte for byte as it was read or learned.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        with writing(path):
+            path.write_bytes(self.serialized)
+
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """The ids of padding, unknown, begin and end of sentence."""
+        return {"pad": self.pad_id, "unk": self.unk_id, "bos": self.bos_id, "eos": self.eos_id}
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the model: equal for equal models only."""
+        return hashlib.sha256(self.serialized).hexdigest()
+
+    def __len__(self) -> int:
+        return int(self._processor.get_piece_size())
+
+    def encode(self, lines: Sequence[str], threads: int | None = None) -> list[list[int]]:
+        """Return the token ids of each line, without begin and end of sentence.
+
+        Args:
+            lines: Lines of text.
+            threads: CPU threads; None for all cores.
+        """
+        return self._processor.encode(list(lines), out_type=int, num_threads=threads or -1)  # type: ignore[no-any-return]
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text of token ids; begin, end and padding vanish. The text is always a single line."""
+        return self.decode_batch([token_ids])[0]
+
+    def decode_batch(self, batch: Sequence[Sequence[int]]) -> list[str]:
+        """Return the text of each sequence of token ids."""
+        texts: list[str] = self._processor.decode([list(map(int, ids)) for ids in batch])
+        # Pieces that stand for bytes can spell line breaks, and a translation is one line.
+        return [text.replace("\n", " ").replace("\r", " ") for text in texts]
+
+    def pieces(self, token_ids: Sequence[int]) -> list[str]:
+        """Return the pieces that token ids stand for."""
+        return [self._processor.id_to_piece(int(token_id)) for token_id in token_ids]
+
+
+def learn_tokenizer(lines: Iterator[str], section: VocabularySection) -> Tokenizer:
+    """Learn a SentencePiece model from lines of text; the same lines give the same model on every machine.
+
+    Args:
+        lines: The text. All of it is used: sampling is the caller's business.
+        section: Size and kind of the vocabulary.
+
+    Raises:
+        RecipeError: The text cannot give a vocabulary of that size, or the settings contradict each other.
+    """
+    model = io.BytesIO()
+    try:
+        _train(
+            sentence_iterator=lines,
+            model_writer=model,
+            model_type=section.type,
+            vocab_size=section.size,
+            character_coverage=section.character_coverage,
+            byte_fallback=section.byte_fallback,
+            user_defined_symbols=section.user_defined_symbols,
+            normalization_rule_name=section.normalization,
+            pad_id=PAD_ID,
+            unk_id=UNK_ID,
+            bos_id=BOS_ID,
+            eos_id=EOS_ID,
+            max_sentence_length=_MAX_SENTENCE_BYTES,
+            num_threads=_TRAINING_THREADS,
+            minloglevel=2,
+        )
+    except RuntimeError as exc:
+        raise _explain(str(exc), section) from exc
+    return Tokenizer(model.getvalue(), SHARED_FILE)
+
+
+def _train(**options: Any) -> None:
+    """Let SentencePiece learn, in a thread of its own: it does not look at signals, and a person may interrupt."""
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            sentencepiece.SentencePieceTrainer.train(**options)
+        except BaseException as exc:
+            failures.append(exc)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(timeout=0.2)
+    if failures:
+        raise failures[0]
+
+
+def _explain(message: str, section: VocabularySection) -> RecipeError:
+    """Turn SentencePiece's refusal to train into an error of ours."""
+    if found := re.search(r"value <= (\d+)", message):
+        largest = int(found[1])
+        return RecipeError(
+            f"this text cannot give a vocabulary of {section.size:,} pieces: {largest:,} is the most",
+            at="vocabulary.size",
+            fix=_suggest(largest, section),
+        )
+    if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        smallest = found[1]
+        return RecipeError(
+            f"a vocabulary of {section.size:,} pieces has no room for the {int(smallest):,} characters and symbols",
+            at="vocabulary.size",
+            fix=f"give a size above {smallest}, or a smaller vocabulary.character_coverage",
+        )
+    return RecipeError(
+        f"SentencePiece cannot learn this vocabulary: {message.rpartition('] ')[2].strip() or message}",
+        at="vocabulary",
+        fix="change the settings of the vocabulary",
+    )
+
+
+def _suggest(largest: int, section: VocabularySection) -> str:
+    """Say how a vocabulary can be had from a text that is too small for the one asked for."""
+    if largest < _MIN_SIZE:
+        return "give more text"
+    more = ", or --set vocabulary.type=bpe, which finds more pieces" if section.type == "unigram" else ""
+    return f"--vocab-size {largest}{more}"
+
+
+def save_tokenizers(source: Tokenizer, target: Tokenizer, folder: Path) -> None:
+    """Write the vocabularies of both sides: one file where they are the same, else two.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    if source.serialized == target.serialized:
+        source.save(folder / SHARED_FILE)
+    else:
+        source.save(folder / SOURCE_FILE)
+        target.save(folder / TARGET_FILE)
+
+
+def load_tokenizers(folder: Path) -> tuple[Tokenizer, Tokenizer]:
+    """Read the vocabularies of source and target from a folder: one and the same object where they are shared.
+
+    Raises:
+        ModelError: A file is missing or damaged.
+    """
+    if (folder / SHARED_FILE).exists() or not (folder / SOURCE_FILE).exists():
+        shared = Tokenizer.load(folder / SHARED_FILE)
+        return shared, shared
+    return Tokenizer.load(folder / SOURCE_FILE), Tokenizer.load(folder / TARGET_FILE)

@@ -1,0 +1,183 @@
+"""The shapes of input and output: plain lines, JSON objects, rows of a table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from mtkit.corpus.text_files import strip_compression
+from mtkit.decoding.translation import Translation
+from mtkit.errors import DataError
+
+FormatName = Literal["lines", "jsonl", "tsv"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the input.
+
+    Attributes:
+        source: The text to translate.
+        passed_through: What else the line holds, as its format needs it to write the answer.
+        problem: Why the line cannot be read; its source is then empty.
+    """
+
+    source: str
+    passed_through: Any = None
+    problem: str | None = None
+
+
+class Format(Protocol):
+    """How a line of the input is read, and its answer written."""
+
+    def take_header(self, line: str, name: str) -> str | None:
+        """Take the first line of the input: return the header of the output, or None if the format has none."""
+
+    def read(self, line: str) -> Record:
+        """Return what a line holds. Never raises: a malformed line is a record with a problem."""
+
+    def write(self, record: Record, translation: Translation, index: int) -> str:
+        """Return the answer to a record, without its last line feed; `index` counts records from 0."""
+
+
+def find_format(path: Path | None) -> FormatName:
+    """Return the format that a file's name tells; `lines` for standard input and unknown suffixes."""
+    match "" if path is None else strip_compression(path).suffix.lower():
+        case ".jsonl":
+            return "jsonl"
+        case ".tsv":
+            return "tsv"
+        case _:
+            return "lines"
+
+
+def build_format(name: FormatName, n_best: int = 1) -> Format:
+    """Return the format of that name, for answers of `n_best` translations."""
+    match name:
+        case "lines":
+            return Lines(n_best)
+        case "jsonl":
+            return JsonLines(n_best)
+        case "tsv":
+            return Table(n_best)
+
+
+@dataclass
+class Lines:
+    """Plain text: a line in, a line out; of n-best lists, `index ||| text ||| score`, a line each."""
+
+    n_best: int
+
+    def take_header(self, line: str, name: str) -> None:
+        """Leave the first line to `read`."""
+
+    def read(self, line: str) -> Record:
+        """Take the line as it is."""
+        return Record(line)
+
+    def write(self, record: Record, translation: Translation, index: int) -> str:
+        """Return the translation, or the n best."""
+        if self.n_best == 1:
+            return translation.text
+        return "\n".join(f"{index} ||| {a.text} ||| {a.score:.6f}" for a in translation.alternatives)
+
+
+@dataclass
+class JsonLines:
+    """A JSON object a line with the text under `source`; the answer has its keys and `translation`.
+
+    Of n-best lists, `translations` holds `text` and `score` of each; of a malformed line, `error` what was wrong.
+    """
+
+    n_best: int
+
+    def take_header(self, line: str, name: str) -> None:
+        """Leave the first line to `read`."""
+
+    def read(self, line: str) -> Record:
+        """Parse the object."""
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as exc:
+            reason = exc.msg if isinstance(exc, json.JSONDecodeError) else str(exc)
+            return Record("", {}, f"not JSON: {reason}")
+        if not isinstance(value, dict):
+            return Record("", {}, "not a JSON object")
+        if not isinstance(value.get("source"), str):
+            return Record("", value, "the object has no text under 'source'")
+        return Record(value["source"], value)
+
+    def write(self, record: Record, translation: Translation, index: int) -> str:
+        """Return the object with the translation in it."""
+        answer = {**record.passed_through, "translation": translation.text}
+        if self.n_best > 1:
+            answer["translations"] = [{"text": a.text, "score": a.score} for a in translation.alternatives]
+        if record.problem is not None:
+            answer["error"] = record.problem
+        text = json.dumps(answer, ensure_ascii=False)
+        # A value that is passed through may hold half of a surrogate pair, which only JSON's own escapes can write.
+        return text if _is_encodable(text) else json.dumps(answer)
+
+
+@dataclass
+class Table:
+    """Tab-separated columns under a header with a column `source`; the answer has the columns and `translation`.
+
+    A column `translation` that is there already is replaced. Of n-best lists, the second is `translation_2`, and so on.
+    """
+
+    n_best: int
+    columns: list[str] = field(default_factory=list)
+
+    @property
+    def _answer_columns(self) -> list[str]:
+        return ["translation", *(f"translation_{rank}" for rank in range(2, self.n_best + 1))]
+
+    def take_header(self, line: str, name: str) -> str:
+        """Take the names of the columns.
+
+        Raises:
+            DataError: None is `source`, or two are.
+        """
+        self.columns = line.split("\t")
+        if self.columns.count("source") != 1:
+            raise DataError(
+                f"{'two columns are' if 'source' in self.columns else 'no column is'} named 'source'",
+                at=f"{name}:1",
+                fix="begin the file with a header that names the column to translate 'source'",
+            )
+        return "\t".join(self._lay_over(self._answer_columns, self.columns))
+
+    def read(self, line: str) -> Record:
+        """Take the cells of the row."""
+        cells = line.split("\t")
+        if len(cells) != len(self.columns):
+            padded = [*cells, *[""] * len(self.columns)][: len(self.columns)]
+            return Record("", padded, f"{len(cells)} columns where the header has {len(self.columns)}")
+        return Record(cells[self.columns.index("source")], cells)
+
+    def write(self, record: Record, translation: Translation, index: int) -> str:
+        """Return the row with the translation in its columns."""
+        texts = [a.text.replace("\t", " ") for a in translation.alternatives]
+        texts += [""] * (self.n_best - len(texts))
+        return "\t".join(self._lay_over(texts, record.passed_through))
+
+    def _lay_over(self, answers: list[str], cells: list[str]) -> list[str]:
+        """Return a row: the cells, with the answers in the columns of their names, or behind."""
+        row = list(cells)
+        for name, answer in zip(self._answer_columns, answers, strict=True):
+            if name in self.columns:
+                row[self.columns.index(name)] = answer
+            else:
+                row.append(answer)
+        return row
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

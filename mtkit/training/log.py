@@ -1,0 +1,115 @@
+"""What a run tells: metrics.jsonl always, TensorBoard where it is installed, a log file, and the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from mtkit.checkpoint.run_folder import LOG_NAME, METRICS_NAME, RunFolder, Validation
+from mtkit.errors import writing
+from mtkit.runtime import console
+from mtkit.runtime.files import atomic_file
+
+_COLUMNS = (
+    f"{'step':>8} {'epoch':>6} {'loss':>8} {'valid loss':>10} {'perplexity':>10} {'BLEU':>6} {'chrF':>6} {'tok/s':>8}"
+)
+
+
+class TrainingLog:
+    """Writes a run's records.
+
+    Args:
+        run: The run.
+        step: The step that the run goes on from: records of later steps are dropped, for they will be made again.
+    """
+
+    def __init__(self, run: RunFolder, step: int) -> None:
+        self._run = run
+        self._status = console.StatusLine()
+        self._has_header = False
+        path = run.path / METRICS_NAME
+        if path.is_file():
+            kept = [record for record in run.read_metrics() if record["step"] <= step]
+            with atomic_file(path) as temporary:
+                temporary.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+        with writing(path):
+            self._metrics = path.open("a", encoding="utf-8")
+            self._text = (run.path / LOG_NAME).open("a", encoding="utf-8")
+        self._board = _open_tensorboard(run, step)
+
+    def close(self) -> None:
+        """Flush and close all files."""
+        self._status.clear()
+        self._metrics.close()
+        self._text.close()
+        if self._board is not None:
+            self._board.close()
+
+    def say(self, message: str) -> None:
+        """Print a line, and keep it in the log."""
+        self._status.clear()
+        console.say(message)
+        self._write_text(message)
+
+    def status(self, text: str) -> None:
+        """Show the live line; only on a terminal."""
+        self._status.update(text)
+
+    def record(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """Write a record to `metrics.jsonl`, and its numbers to TensorBoard."""
+        with writing(self._run.path / METRICS_NAME):
+            self._metrics.write(json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False) + "\n")
+            self._metrics.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                if isinstance(value, (int, float)):
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
+            self._board.flush()
+
+    def show_training(self, step: int, epoch: int, loss: float, rate: float, learning_rate: float) -> None:
+        """Print a plain line of progress; only where stderr is no terminal."""
+        line = f"step {step:,}  epoch {epoch}  loss {loss:.3f}  {rate:,.0f} tok/s  lr {learning_rate:.2e}"
+        self._write_text(line)
+        if not console.is_terminal():
+            console.say(line)
+
+    def show_validation(
+        self,
+        epoch: int,
+        train_loss: float,
+        rate: float,
+        validation: Validation,
+        samples: Sequence[tuple[str, str, str]],
+    ) -> None:
+        """Print a table row and sample translations as (source, hypothesis, reference)."""
+        if not self._has_header:
+            self.say(_COLUMNS)
+            self._has_header = True
+        self.say(
+            f"{validation.step:>8,} {epoch:>6} {train_loss:>8.3f} {validation.loss:>10.3f} "
+            f"{perplexity(validation.loss):>10.2f} {validation.bleu:>6.2f} {validation.chrf:>6.2f} {rate:>8,.0f}"
+        )
+        for source, hypothesis, reference in samples:
+            self.say(f"           source     {source}")
+            self.say(f"           hypothesis {hypothesis}")
+            self.say(f"           reference  {reference}")
+
+    def _write_text(self, message: str) -> None:
+        with writing(self._run.path / LOG_NAME):
+            self._text.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {message}\n")
+            self._text.flush()
+
+
+def perplexity(loss: float) -> float:
+    """Return e^loss, of a loss in nats a token."""
+    return float(2.718281828459045 ** min(loss, 50.0))
+
+
+def _open_tensorboard(run: RunFolder, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)

@@ -1,0 +1,68 @@
+import pickle
+
+import pytest
+import torch
+
+from mtkit.checkpoint.averaging import average_weights
+from mtkit.checkpoint.weights import load_weights, read_shapes, read_tensors, write_tensors
+from mtkit.errors import ModelError, OutputError
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_tensors({"weight": torch.arange(6.0).view(2, 3), "bias": torch.zeros(2)}, path)
+    return path
+
+
+def test_are_read_back_equal(weights):
+    tensors = read_tensors(weights)
+    assert torch.equal(tensors["weight"], torch.arange(6.0).view(2, 3))
+    assert read_shapes(weights) == {"weight": [2, 3], "bias": [2]}
+
+
+def test_truncated_weights_are_told(weights):
+    weights.write_bytes(weights.read_bytes()[:-5])
+    with pytest.raises(ModelError, match="truncated"):
+        read_tensors(weights)
+
+
+def test_a_pickle_is_refused_without_running_it(weights, tmp_path):
+    torch.save({"weight": torch.zeros(2)}, weights)
+    with pytest.raises(ModelError, match="pickle"):
+        read_tensors(weights)
+    weights.write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(ModelError, match="pickle"):
+        read_tensors(weights)
+
+
+def test_missing_weights_are_told(tmp_path):
+    with pytest.raises(ModelError, match="no weights"):
+        read_tensors(tmp_path / "none")
+    with pytest.raises(ModelError, match="no weights"):
+        read_shapes(tmp_path / "none")
+
+
+def test_weights_of_another_model_are_refused(weights):
+    with pytest.raises(ModelError, match="'weight' is \\[2, 3\\], not \\[2, 4\\]"):
+        load_weights(torch.nn.Linear(4, 2), read_tensors(weights), weights)
+    with pytest.raises(ModelError, match="has 'bias'"):
+        load_weights(torch.nn.Linear(3, 2, bias=False), read_tensors(weights), weights)
+    with pytest.raises(ModelError, match="lacks"):
+        load_weights(torch.nn.Bilinear(3, 3, 2), {}, weights)
+
+
+def test_an_unwritable_place_is_an_output_error(tmp_path):
+    with pytest.raises(OutputError):
+        write_tensors({"a": torch.zeros(2)}, tmp_path / "none" / "model.safetensors")
+
+
+def test_averages_are_the_mean(tmp_path):
+    paths = [tmp_path / f"{i}.safetensors" for i in range(3)]
+    values = [torch.randn(4, 5) for _ in paths]
+    for path, value in zip(paths, values, strict=True):
+        write_tensors({"a": value}, path)
+    assert torch.allclose(average_weights(paths)["a"], sum(values) / 3)
+    write_tensors({"b": values[0]}, paths[1])
+    with pytest.raises(ModelError, match="different models"):
+        average_weights(paths)

@@ -1,0 +1,108 @@
+import json
+
+import pytest
+
+
+def table(result):
+    """Return the two-column rows of the first table that `mtkit info` printed."""
+    rows = (line.split("  ", 1) for line in result.out.split("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, value in rows}
+
+
+@pytest.fixture(scope="module")
+def experiment(experiment_folder):
+    return experiment_folder
+
+
+def test_a_model(run, model_folder):
+    described = json.loads(run("info", model_folder, "--json").out)
+    assert described["kind"] == "model"
+    assert described["format_version"] == 1
+    assert (described["layers"], described["width"], described["heads"]) == ("1+1", 16, 2)
+    shown = table(run("info", model_folder))
+    assert shown["kind"] == "model"
+    assert shown["parameters"] == f"{described['parameters']:,}"
+
+
+def test_the_parameters_are_those_of_the_model(run, model_folder):
+    import torch
+
+    from mtkit.checkpoint.model_folder import load_model
+
+    model = load_model(model_folder, torch.device("cpu")).model
+    described = json.loads(run("info", model_folder, "--json").out)
+    assert described["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_a_corpus(run, experiment):
+    described = json.loads(run("info", experiment / "corpus", "--json").out)
+    assert described["kind"] == "prepared corpus"
+    assert described["languages"] == "en-de"
+    assert described["pairs_read"] == 120
+    assert described["dropped"]["duplicate"] > 0
+    assert described["splits"]["test"]["pairs"] == 10
+    assert described["vocabulary"] == {"source": 36, "target": 36}
+    shown = run("info", experiment / "corpus")
+    assert table(shown)["pairs read"] == "120"
+    assert "duplicate" in shown.out
+
+
+def test_a_run(run, experiment):
+    described = json.loads(run("info", experiment / "run", "--json").out)
+    assert (described["kind"], described["state"]) == ("run", "finished")
+    assert described["steps_done"] == described["steps_to_do"] == 2
+    assert described["best"]["step"] == 2
+    assert described["languages"] == "en-de"
+    assert described["parameters"] > 0
+    assert table(run("info", experiment / "run"))["steps done"] == "2"
+
+
+def test_a_folder_of_mtkit_run_points_to_its_parts(run, experiment):
+    result = run("info", experiment)
+    assert result.code == 3
+    assert result.fixes == [f"look at {experiment / 'run'}"]
+
+
+@pytest.mark.parametrize("name", ["folder", "file", "missing"])
+def test_what_is_not_mtkits_is_refused(run, tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("text")
+    result = run("info", tmp_path / name)
+    assert (result.code, result.out) == (3, "")
+    assert len(result.err.splitlines()) == 3
+
+
+def test_a_newer_format_is_refused(run, model_folder, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"format_version": 99}))
+    result = run("info", folder)
+    assert result.code == 4
+    assert "format 99" in result.err
+    assert result.fixes == ["update mtkit"]
+
+
+def test_truncated_weights_are_refused(run, model_folder, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(b"\x80\x02junk")
+    result = run("info", folder)
+    assert result.code == 4
+    assert "Traceback" not in result.err
+
+
+def test_it_needs_no_torch(start, model_folder):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, mtkit.cli.main as m\n"
+        f"try: m.main(['info', {str(model_folder)!r}])\n"
+        "except SystemExit as e: assert e.code == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

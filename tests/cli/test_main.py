@@ -1,0 +1,179 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mtkit.cli import main as boundary
+from mtkit.errors import DataError, TrainingError
+from mtkit.version import __version__
+
+COMMANDS = ["prepare", "train", "translate", "evaluate", "run", "info", "options"]
+HEAVY = {"torch", "numpy", "sacrebleu", "datasets", "pyarrow", "sentencepiece", "safetensors"}
+FULL = Path("/dev/full")
+
+
+def test_help_names_every_command(run):
+    result = run("--help")
+    assert result.code == 0
+    assert all(f" {command} " in result.out for command in COMMANDS)
+
+
+def test_without_arguments_the_help_is_shown(run):
+    assert run() == run("--help")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(run, command):
+    result = run(command, "--help")
+    assert result.code == 0
+    assert f"Example: mtkit {command}" in " ".join(result.out.split())
+    assert run(command, "-h") == result
+
+
+def test_version(run):
+    assert run("--version").out == f"mtkit {__version__}\n"
+
+
+def test_help_is_fast_and_imports_nothing_heavy():
+    code = (
+        "import sys, mtkit.cli.main as m\n"
+        "try: m.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"heavy = {HEAVY} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert time.perf_counter() - began < 2  # half a second and less on an idle machine
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "fix"),
+    [
+        (["evalute"], "no such command 'evalute'", "did you mean 'evaluate'?"),
+        (["--versio"], "no such option: --versio", "did you mean --version?"),
+        (["--quiet"], "missing command", "see mtkit --help"),
+        (["options", "--jsn"], "no such option: --jsn", "did you mean --json?"),
+        (["options", "a", "b"], "unexpected extra argument", "see mtkit options --help"),
+        (["evaluate", "hyp"], "missing option '--reference'", "see mtkit evaluate --help"),
+        (
+            ["evaluate", "hyp", "-r", "ref", "--tokenize", "x"],
+            "invalid value for '--tokenize': 'x'",
+            "see mtkit evalua",
+        ),
+        (["info"], "missing argument", "see mtkit info --help"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_a_fix(run, arguments, message, fix):
+    result = run(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.startswith("error: ")
+    assert message in result.err.splitlines()[0]
+    assert result.fixes[0].startswith(fix)
+    assert len(result.err.splitlines()) == 3
+
+
+@pytest.fixture
+def failing(monkeypatch, run):
+    """Return a function that runs a command that raises."""
+
+    def failing(exc):
+        def fail(**_):
+            raise exc
+
+        monkeypatch.setattr(boundary, "app", fail)
+        return run("anything")
+
+    return failing
+
+
+def system_exit_out_of(exc):
+    """Return the exit that Typer makes of a broken pipe."""
+    try:
+        try:
+            raise exc
+        except OSError:
+            sys.exit(1)
+    except SystemExit as exit_:
+        return exit_
+
+
+@pytest.mark.parametrize(
+    ("exc", "code", "said"),
+    [
+        (DataError("bad text", at="x:3", fix="mend it"), 3, "error: bad text\n   at: x:3\n  fix: mend it\n"),
+        (TrainingError("diverged", fix="lower the rate"), 6, "error: diverged\n  fix: lower the rate\n"),
+        (SystemExit(130), 130, "interrupted\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (SystemExit(143), 143, "terminated\n"),
+        (SystemExit(9), 9, ""),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 0, ""),
+        (system_exit_out_of(BrokenPipeError(errno.EPIPE, "Broken pipe")), 0, ""),
+        (OSError(errno.ENOSPC, "No space left on device", "out"), 7, "error: cannot write: No space left on device\n"),
+        (OSError(errno.EFBIG, "File too large"), 7, "error: cannot write: File too large\n   at: standard output\n"),
+        (MemoryError(), 5, "error: out of memory\n"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 5, "error: out of memory\n"),
+        (ZeroDivisionError("oh"), 1, "Traceback"),
+    ],
+    ids=repr,
+)
+def test_each_kind_of_end_has_its_exit_code(failing, exc, code, said):
+    result = failing(exc)
+    assert (result.code, result.out) == (code, "")
+    assert result.err.startswith(said)
+    assert ("Traceback" in result.err) == ("this is a bug in mtkit" in result.err) == (code == 1)
+
+
+@pytest.mark.parametrize("arguments", [["options"], ["options", "--json"], ["--help"], ["--version"]])
+def test_a_closed_pipe_ends_quietly(start, arguments):
+    process = start(*arguments)
+    process.stdout.close()
+    _, err = process.stdin.close(), process.stderr.read()
+    assert (process.wait(30), err) == (0, b"")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["options"], ["options", "--json"], ["--version"]])
+def test_a_full_disk_is_an_output_error(start, arguments):
+    with FULL.open("wb") as full:
+        process = start(*arguments, stdout=full)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert err.splitlines()[0] == b"error: cannot write: No space left on device"
+    assert b"Traceback" not in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize(("sent", "code", "said"), [("SIGINT", 130, b"interrupted"), ("SIGTERM", 143, b"terminated")])
+def test_a_signal_ends_a_command_with_one_line(start, tmp_path, sent, code, said):
+    os.mkfifo(tmp_path / "ref")
+    process = start("evaluate", "-", "-r", tmp_path / "ref")
+    with (tmp_path / "ref").open("wb"):  # waits until the command reads, which then waits for us
+        process.send_signal(getattr(signal, sent))
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert err.strip() == said
+
+
+def test_results_are_utf_8_whatever_the_locale_says(start):
+    process = start("options", "decoding", env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "…" in out.decode("utf-8")
+
+
+def test_quiet_stands_before_or_behind_the_command(run, write):
+    write("ref", ["a b c d e", "f g h i j"])
+    path = write("hyp", ["a b c d e", "f g h i k"])
+    results = [
+        run(*order, "-r", path.parent / "ref")
+        for order in (["evaluate", path], ["--quiet", "evaluate", path], ["evaluate", path, "-q"])
+    ]
+    assert [result.code for result in results] == [0, 0, 0]
+    assert len({result.out for result in results}) == 1

@@ -1,0 +1,79 @@
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_corpora():
+    """The folder of real parallel text that MTKIT_TEST_CORPORA names; without it, the test skips."""
+    folder = os.environ.get("MTKIT_TEST_CORPORA")
+    if not folder:
+        pytest.skip("MTKIT_TEST_CORPORA is not set")
+    return Path(folder)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes lines (or text as it is) to a file of the test's folder."""
+
+    def write(name, content):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = content if isinstance(content, str) else "".join(f"{line}\n" for line in content)
+        path.write_text(text, encoding="utf-8", newline="")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """A model folder with a one-layer model of random weights, which likes to end its sentences."""
+    import random
+
+    import torch
+
+    from mtkit.checkpoint.model_folder import ModelParts, write_model_folder
+    from mtkit.checkpoint.weights import unique_weights
+    from mtkit.config.model import ModelConfig
+    from mtkit.config.model_folder import ModelFolderConfig
+    from mtkit.config.vocabulary import VocabularySection
+    from mtkit.corpus.tokenizer import learn_tokenizer
+    from mtkit.model.transformer import build_model
+
+    words = (
+        "the a dog cat man woman runs sees jumps over under street house red big small quick and that it was".split()
+    )
+    generator = random.Random(1)
+    lines = [" ".join(generator.choices(words, k=generator.randint(3, 12))) + "." for _ in range(300)]
+    section = VocabularySection(size=300, byte_fallback=True, user_defined_symbols=["<2de>"])
+    tokenizer = learn_tokenizer(iter(lines), section)
+    config = ModelConfig(
+        src_vocab_size=len(tokenizer),
+        tgt_vocab_size=len(tokenizer),
+        d_model=16,
+        d_ff=32,
+        num_heads=2,
+        num_encoder_layers=1,
+        num_decoder_layers=1,
+        norm="pre",
+        positions="sinusoidal",
+        max_positions=512,
+        dropout=0.1,
+        attention_dropout=0,
+        activation_dropout=0,
+        tied_embeddings="none",
+        output_bias=True,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = build_model(config)
+    with torch.no_grad():
+        model.output_proj.bias[config.eos_id] = 1.5
+        bytes_ = [i for i, piece in enumerate(tokenizer.pieces(range(len(tokenizer)))) if piece.startswith("<0x")]
+        model.output_proj.bias[bytes_] = -4.0
+    folder = tmp_path_factory.mktemp("model") / "model"
+    parts = ModelParts(ModelFolderConfig(mtkit_version="0", model=config), tokenizer, tokenizer)
+    write_model_folder(folder, parts, unique_weights(model), "# A model of random weights\n")
+    return folder

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from mtkit.corpus.batching import SpecialIds, collate, plan_batches, split_batch
+
+
+@pytest.fixture
+def lengths():
+    generator = np.random.default_rng(0)
+    return generator.integers(1, 60, 500).astype(np.int32), generator.integers(1, 60, 500).astype(np.int32)
+
+
+def padded_tokens(rows, lengths):
+    return len(rows) * (max(lengths[0][rows].max(), lengths[1][rows].max()) + 1)
+
+
+def test_every_pair_is_in_one_batch_and_none_is_too_large(lengths):
+    batches = plan_batches(*lengths, batch_tokens=600, seed=1, epoch=0)
+    assert sorted(np.concatenate(batches)) == list(range(500))
+    assert max(padded_tokens(rows, lengths) for rows in batches) <= 600
+
+
+def test_batches_are_full(lengths):
+    batches = plan_batches(*lengths, batch_tokens=600, seed=1, epoch=0)
+    longest = np.maximum(*lengths) + 1
+    for rows in batches:  # one more row of the same length would not fit, save in the last batch of the sorted corpus
+        if longest[rows].max() < longest.max():
+            assert (len(rows) + 1) * longest[rows].max() > 600 - 2 * longest[rows].max()
+
+
+def test_the_order_is_a_function_of_seed_and_epoch(lengths):
+    def order(seed, epoch):
+        return [rows.tolist() for rows in plan_batches(*lengths, batch_tokens=600, seed=seed, epoch=epoch)]
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+    # not only the order of the batches: other pairs meet
+    assert {tuple(sorted(b)) for b in order(1, 0)} != {tuple(sorted(b)) for b in order(1, 1)}
+
+
+def test_little_of_a_batch_is_padding(lengths):
+    lengths = lengths[0], np.minimum(lengths[0] + 2, 59).astype(np.int32)
+    batches = plan_batches(*lengths, batch_tokens=1000, seed=1, epoch=0)
+    real = (lengths[1] + 1).sum()
+    assert real / sum(padded_tokens(rows, lengths) for rows in batches) > 0.9
+
+
+def test_a_pair_longer_than_the_batch_is_alone():
+    lengths = np.array([5, 99, 5], dtype=np.int32)
+    batches = plan_batches(lengths, lengths, batch_tokens=30, seed=1, epoch=0)
+    assert sorted(sorted(rows.tolist()) for rows in batches) == [[0, 2], [1]]
+
+
+def test_micro_batches_hold_all_rows_within_the_limit(lengths):
+    rows = np.arange(40)
+    longest = (np.maximum(*lengths) + 1).astype(np.int64)
+    pieces = split_batch(rows, longest[rows], 300)
+    assert sorted(np.concatenate(pieces)) == list(range(40))
+    assert len(pieces) > 1
+    assert max(len(piece) * longest[piece].max() for piece in pieces) <= 300
+    assert len(split_batch(rows, longest[rows], None)) == 1
+
+
+class FakeSplit:
+    def token_ids(self, rows):
+        source = [np.array([5, 6, 7], dtype=np.int32), np.array([8], dtype=np.int32)]
+        target = [np.array([9], dtype=np.int32), np.array([10, 11], dtype=np.int32)]
+        return [source[row] for row in rows], [target[row] for row in rows]
+
+
+def test_collate_adds_the_special_ids_and_pads_behind():
+    batch = collate(FakeSplit(), np.array([0, 1]), SpecialIds(pad_id=0, eos_id=3, decoder_start_id=2))
+    assert batch.src_ids.tolist() == [[5, 6, 7, 3], [8, 3, 0, 0]]
+    assert batch.tgt_in_ids.tolist() == [[2, 9, 0], [2, 10, 11]]
+    assert batch.tgt_out_ids.tolist() == [[9, 3, 0], [10, 11, 3]]
+    assert batch.num_tokens == 5

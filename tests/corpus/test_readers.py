@@ -1,0 +1,258 @@
+import gzip
+import json
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mtkit.config.corpus import TextSource
+from mtkit.corpus.readers import iter_pairs
+from mtkit.corpus.reading import Reading
+from mtkit.errors import DataError, RecipeError
+
+PAIRS = [("one", "eins"), ("two", "zwei"), ("", "leer"), ("four ½", "vier „x“"), ("five", "fünf")]
+EN_DE = ("en", "de")
+
+
+def read(role="train", languages=EN_DE, chunk_pairs=2, **source):
+    reading = Reading()
+    pairs = [
+        pair
+        for sources, targets in iter_pairs(TextSource(**source), role, languages, reading, chunk_pairs)
+        for pair in zip(sources, targets, strict=True)
+    ]
+    return pairs, reading
+
+
+def write_json_lines(write, rows):
+    return write("x.jsonl", [json.dumps(row) for row in rows])
+
+
+# Two text files.
+
+
+def test_text(write):
+    source = write("x.en", [source for source, _ in PAIRS])
+    target = write("x.de", [target for _, target in PAIRS])
+    assert read(source=source, target=target)[0] == PAIRS
+
+
+def test_text_repairs_and_counts(write):
+    pairs, reading = read(source=write("x.en", "a\r\nb\u2028c\r\n"), target=write("x.de", "d\ne\n"))
+    assert pairs == [("a", "d"), ("b c", "e")]
+    assert reading.repaired == {"CRLF line end": 2, "line separator (U+2028)": 1}
+
+
+@pytest.mark.parametrize(("left", "right"), [(5, 4), (4, 5), (1, 400), (3, 2)])
+def test_unequal_line_counts(write, left, right):
+    with pytest.raises(DataError, match=f"not aligned: {left} lines and {right} lines"):
+        read(source=write("x.en", ["a"] * left), target=write("x.de", ["b"] * right))
+
+
+def test_misalignment_hints_at_an_odd_separator(write):
+    source = write("x.en", ["a", "b\x85c", "d"])
+    with pytest.raises(DataError) as caught:
+        read(source=source, target=write("x.de", ["a"] * 4))
+    assert f"{source}:2, which holds a next line (U+0085)" in caught.value.fix
+
+
+def test_misalignment_hints_at_a_lost_line(write):
+    target = write("x.de", ["a", "", "c", "d"])
+    with pytest.raises(DataError) as caught:
+        read(source=write("x.en", ["a", "b", "c"]), target=target)
+    assert f"{target}:2, which is empty on this side only" in caught.value.fix
+
+
+# TSV.
+
+
+def test_tsv_finds_columns_by_language(write):
+    path = write("x.tsv", ["id\tde\ten", *(f"1\t{target}\t{source}" for source, target in PAIRS)])
+    assert read(path=path)[0] == PAIRS
+
+
+def test_tsv_by_name_and_by_number(write):
+    header = write("x.tsv", ["a\tb", *("\t".join(pair) for pair in PAIRS)])
+    assert read(path=header, columns=("a", "b"))[0] == PAIRS
+    assert read(path=header, columns=(1, 2))[0] == [("a", "b"), *PAIRS]
+    assert read(path=header, columns=("2", "1"))[0][1] == ("eins", "one")
+
+
+def test_tsv_with_windows_line_ends(write):
+    pairs, reading = read(path=write("x.tsv", "source\ttarget\r\na\tb\r\n"))
+    assert pairs == [("a", "b")]
+    assert reading.repaired == {"CRLF line end": 2}
+
+
+def test_tsv_quotes_mean_nothing(write):
+    assert read(path=write("x.tsv", ["source\ttarget", '"a\t"b"c']))[0] == [('"a', '"b"c')]
+
+
+@pytest.mark.parametrize(("columns", "line"), [(None, 4), ((1, 2), 4)])
+def test_tsv_names_the_line_that_lacks_a_column(write, columns, line):
+    path = write("x.tsv", ["source\ttarget", "a\tb", "a\tb", "lonely", "a\tb"])
+    with pytest.raises(DataError, match="1 columns, and column 2 is needed") as caught:
+        read(path=path, columns=columns)
+    assert caught.value.at == f"{path}:{line}"
+
+
+def test_tsv_without_telling_columns(write):
+    with pytest.raises(DataError, match="cannot tell which columns") as caught:
+        read(path=write("x.tsv", ["uno\tdue", "a\tb"]))
+    assert "uno, due" in caught.value.fix
+    with pytest.raises(DataError, match="no column 'tre'"):
+        read(path=write("x.tsv", ["uno\tdue", "a\tb"]), columns=("uno", "tre"))
+
+
+def test_tsv_compressed(tmp_path):
+    path = tmp_path / "x.tsv.gz"
+    path.write_bytes(gzip.compress(b"source\ttarget\na\tb\n"))
+    assert read(path=path)[0] == [("a", "b")]
+
+
+# JSON lines.
+
+
+def test_jsonl_flat_and_nested(write):
+    flat = [{"en": source, "de": target, "other": 1} for source, target in PAIRS]
+    nested = [{"translation": {"en": source, "de": target}} for source, target in PAIRS]
+    assert read(path=write_json_lines(write, flat))[0] == PAIRS
+    assert read(path=write_json_lines(write, nested))[0] == PAIRS
+    assert read(path=write_json_lines(write, nested), columns=("translation.de", "translation.en"))[0][0] == (
+        "eins",
+        "one",
+    )
+
+
+def test_jsonl_null_blank_lines_and_line_breaks(write):
+    path = write("x.jsonl", '{"source": null, "target": "a\\nb"}\n\n{"source": "c", "target": "d\\u0000e"}\n')
+    pairs, reading = read(path=path)
+    assert pairs == [("", "a b"), ("c", "d e")]
+    assert reading.repaired == {"line break inside a field": 1, "NUL": 1}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[1]", "not a JSON object"),
+        ('{"source": "a"}', "no 'target'"),
+        ('{"source": "a", "target": 3}', "holds no text but 3"),
+        ('{"source": "a", "target": "\\ud800"}', "surrogate"),
+        ('{"source": "a", "target": {"x": "b"}}', "holds no text but"),
+    ],
+)
+def test_jsonl_names_the_malformed_line(write, line, message):
+    good = '{"source": "a", "target": "b"}'
+    path = write("x.jsonl", [good, good, good, line])
+    with pytest.raises(DataError, match=message) as caught:
+        read(path=path)
+    assert caught.value.at == f"{path}:4"
+
+
+# Parquet.
+
+
+def write_parquet(path, columns, **options):
+    pq.write_table(pa.table(columns), path, **options)
+    return path
+
+
+def test_parquet_flat_nested_and_null(tmp_path):
+    sources, targets = map(list, zip(*PAIRS, strict=True))
+    flat = write_parquet(tmp_path / "flat.parquet", {"id": [0] * 5, "en": sources, "de": targets}, row_group_size=2)
+    nested = [{"en": source, "de": target} for source, target in PAIRS]
+    assert read(path=flat)[0] == PAIRS
+    assert read(path=write_parquet(tmp_path / "nested.parquet", {"translation": nested}))[0] == PAIRS
+    nulls = write_parquet(tmp_path / "nulls.parquet", {"source": ["a", None], "target": ["b", "c"]})
+    assert read(path=nulls)[0] == [("a", "b"), ("", "c")]
+    category = pa.array(sources).dictionary_encode()
+    assert read(path=write_parquet(tmp_path / "d.parquet", {"en": category, "de": targets}))[0] == PAIRS
+
+
+def test_parquet_faults(tmp_path, write):
+    with pytest.raises(DataError, match="cannot read it as Parquet"):
+        read(path=write("x.parquet", "no parquet"))
+    with pytest.raises(DataError, match="no such file"):
+        read(path=tmp_path / "none.parquet")
+    with pytest.raises(DataError, match="holds no text but int64"):
+        read(path=write_parquet(tmp_path / "n.parquet", {"source": [1], "target": ["b"]}))
+    with pytest.raises(DataError, match="empty"):
+        read(
+            path=write_parquet(
+                tmp_path / "e.parquet", {"source": pa.array([], "string"), "target": pa.array([], "string")}
+            )
+        )
+    with pytest.raises(DataError, match="no column 'x'"):
+        read(path=write_parquet(tmp_path / "c.parquet", {"source": ["a"], "target": ["b"]}), columns=("x", "target"))
+
+
+def test_unknown_suffix(write):
+    with pytest.raises(RecipeError, match=r"no reader for '\.csv' files"):
+        read(path=write("x.csv", "a,b\n"))
+
+
+# Hugging Face data sets.
+
+
+@pytest.fixture(scope="module")
+def multi30k_like(tmp_path_factory):
+    """Columns en and de, splits train, validation and test, as bentrevett/multi30k has them."""
+    folder = tmp_path_factory.mktemp("hub") / "multi30k"
+    sources, targets = map(list, zip(*PAIRS, strict=True))
+    split = datasets.Dataset.from_dict({"en": sources, "de": targets})
+    splits = {"train": split, "validation": split.select([1]), "test": split.select([3])}
+    datasets.DatasetDict(splits).save_to_disk(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wmt14_like(tmp_path_factory):
+    """Parquet files with a nested translation, as wmt/wmt14 has them."""
+    folder = tmp_path_factory.mktemp("hub") / "wmt14"
+    folder.mkdir()
+    rows = [{"translation": {"de": target, "en": source}} for source, target in PAIRS]
+    features = datasets.Features({"translation": datasets.Translation(languages=["de", "en"])})
+    for name, chosen in (("train", rows), ("validation", rows[:1]), ("test", rows[3:4])):
+        datasets.Dataset.from_list(chosen, features=features).to_parquet(folder / f"{name}-00000-of-00001.parquet")
+    return folder
+
+
+def test_dataset_saved_to_disk(multi30k_like):
+    pairs, reading = read(dataset=str(multi30k_like))
+    assert pairs == PAIRS
+    assert reading.share == 1
+    assert read("valid", dataset=str(multi30k_like))[0] == [PAIRS[1]]
+    assert read("test", dataset=str(multi30k_like))[0] == [PAIRS[3]]
+    assert read("train", dataset=str(multi30k_like), split="validation")[0] == [PAIRS[1]]
+    assert read(dataset=str(multi30k_like / "test"))[0] == [PAIRS[3]]
+    assert read(dataset=str(multi30k_like), columns=("de", "en"))[0][0] == ("eins", "one")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_dataset_of_files(wmt14_like, tmp_path, monkeypatch, streaming):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    assert read(dataset=str(wmt14_like), streaming=streaming)[0] == PAIRS
+    assert read("valid", dataset=str(wmt14_like), streaming=streaming)[0] == PAIRS[:1]
+    assert read("test", dataset=str(wmt14_like), streaming=streaming, split="train")[0] == PAIRS
+    files = str(wmt14_like / "test-00000-of-00001.parquet")
+    assert read(dataset="parquet", data_files=files, streaming=streaming)[0] == [PAIRS[3]]
+
+
+def test_dataset_faults(multi30k_like, tmp_path, monkeypatch):
+    with pytest.raises(DataError, match="no split 'dev'") as caught:
+        read(dataset=str(multi30k_like), split="dev")
+    assert "train, validation, test" in caught.value.fix
+    with pytest.raises(DataError, match="cannot tell which columns"):
+        read(dataset=str(multi30k_like), languages=(None, None))
+    with pytest.raises(DataError, match="cannot load the data set"):
+        read(dataset=str(tmp_path / "nothing" / "here"))
+
+
+def test_dataset_when_the_hub_is_out_of_reach(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="cannot reach the data set 'bentrevett/multi30k'") as caught:
+        read(dataset="bentrevett/multi30k")
+    assert "check the network" in caught.value.fix

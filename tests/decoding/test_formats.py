@@ -1,0 +1,104 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from mtkit.decoding.formats import build_format, find_format
+from mtkit.decoding.translation import Alternative, Translation
+from mtkit.errors import DataError
+
+
+def answer(line_format, line, *texts, index=0):
+    record = line_format.read(line)
+    alternatives = tuple(Alternative(text, -1.5 * rank) for rank, text in enumerate(texts, 1))
+    return line_format.write(record, Translation(record.source, alternatives, 1), index)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (None, "lines"),
+        ("a.en", "lines"),
+        ("a", "lines"),
+        ("a.jsonl", "jsonl"),
+        ("a.tsv", "tsv"),
+        ("a.TSV.gz", "tsv"),
+        ("a.gz", "lines"),
+    ],
+)
+def test_format_by_suffix(path, name):
+    assert find_format(None if path is None else Path(path)) == name
+
+
+def test_lines():
+    lines = build_format("lines")
+    assert lines.take_header("a", "file") is None
+    assert lines.read("a\tb").source == "a\tb"
+    assert answer(lines, "a", "A") == "A"
+
+
+def test_n_best_lines():
+    assert answer(build_format("lines", 2), "a", "A", "B", index=7) == "7 ||| A ||| -1.500000\n7 ||| B ||| -3.000000"
+
+
+def test_jsonl_passes_other_keys_through():
+    written = answer(build_format("jsonl"), '{"id": 1, "source": "ä\\nb", "x": [null]}', "Ä")
+    assert json.loads(written) == {"id": 1, "source": "ä\nb", "x": [None], "translation": "Ä"}
+    assert "\n" not in written
+    assert "Ä" in written
+
+
+def test_n_best_jsonl():
+    written = json.loads(answer(build_format("jsonl", 2), '{"source": "a"}', "A", "B"))
+    assert written["translation"] == "A"
+    assert written["translations"] == [{"text": "A", "score": -1.5}, {"text": "B", "score": -3.0}]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "{", "1", '["source"]', "{}", '{"source": 1}', '{"source": null}', "[" * 100_000, '{"source": ' + "9" * 5000],
+)
+def test_malformed_jsonl(line):
+    jsonl = build_format("jsonl")
+    record = jsonl.read(line)
+    assert record.problem
+    assert record.source == ""
+    written = json.loads(answer(jsonl, line, ""))
+    assert written["translation"] == ""
+    assert written["error"] == record.problem
+
+
+def test_jsonl_keeps_half_a_surrogate_pair():
+    written = answer(build_format("jsonl"), '{"source": "a", "x": "\\ud800"}', "Ä")
+    assert json.loads(written) == {"source": "a", "x": "\ud800", "translation": "Ä"}
+    written.encode()
+
+
+def test_table():
+    table = build_format("tsv")
+    assert table.take_header("id\tsource\tnote", "file") == "id\tsource\tnote\ttranslation"
+    assert table.read("1\ta b\t").source == "a b"
+    assert answer(table, "1\ta b\t", "A\tB") == "1\ta b\t\tA B"
+
+
+def test_table_replaces_a_translation():
+    table = build_format("tsv", 2)
+    assert table.take_header("translation\tsource", "file") == "translation\tsource\ttranslation_2"
+    assert answer(table, "old\ta", "A", "B") == "A\ta\tB"
+
+
+@pytest.mark.parametrize("row", ["", "1", "1\ta\tb\tc"])
+def test_malformed_row(row):
+    table = build_format("tsv")
+    table.take_header("id\tsource\tnote", "file")
+    record = table.read(row)
+    assert "columns" in record.problem
+    assert record.source == ""
+    assert answer(table, row, "").count("\t") == 3
+
+
+@pytest.mark.parametrize("header", ["", "id\ttext", "source\tsource"])
+def test_table_without_a_source_column(header):
+    with pytest.raises(DataError) as caught:
+        build_format("tsv").take_header(header, "file.tsv")
+    assert caught.value.at == "file.tsv:1"

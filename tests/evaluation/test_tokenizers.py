@@ -1,0 +1,80 @@
+import pytest
+
+from mtkit.evaluation import tokenizers
+from mtkit.evaluation.tokenizers import choose_tokenizer, guess_language
+
+CHINESE = ["我喜欢吃苹果。他昨天去了北京。"]
+JAPANESE = ["私はりんごが好きです。"]
+THAI = ["ฉันชอบกินแอปเปิ้ล"]
+GERMAN = ["Ich esse gern Äpfel."]
+
+
+@pytest.fixture
+def mecab(monkeypatch):
+    """Return a function that decides whether MeCab seems to be installed."""
+    return lambda there: monkeypatch.setattr(tokenizers, "find_spec", lambda _: object() if there else None)
+
+
+@pytest.mark.parametrize("language", ["de", "en-GB", "ru", "ar", "hi", "vi"])
+def test_most_languages_get_13a(language):
+    assert choose_tokenizer(None, language, []) == ("13a", ())
+
+
+@pytest.mark.parametrize("language", ["zh", "zh-Hant", "ZH-cn", "yue"])
+def test_chinese_gets_its_own(language):
+    assert choose_tokenizer(None, language, []) == ("zh", ())
+
+
+@pytest.mark.parametrize("language", ["ja", "ko", "ja-JP"])
+def test_japanese_and_korean_get_mecab_where_it_is_installed(mecab, language):
+    mecab(True)
+    assert choose_tokenizer(None, language, []) == (f"{language[:2]}-mecab", ())
+    mecab(False)
+    name, (note,) = choose_tokenizer(None, language, [])
+    assert name == "char"
+    assert f"sacrebleu[{language[:2]}]" in note
+
+
+@pytest.mark.parametrize("language", ["th", "lo", "km", "my", "bo"])
+def test_other_languages_without_spaces_get_characters_and_a_note(language):
+    name, (note,) = choose_tokenizer(None, language, [])
+    assert name == "char"
+    assert "flores200" in note
+
+
+def test_a_tokenizer_asked_for_is_taken():
+    assert choose_tokenizer("intl", "de", []) == ("intl", ())
+    assert choose_tokenizer("flores200", "th", []) == ("flores200", ())
+    assert choose_tokenizer("spm", None, []) == ("flores101", ())
+
+
+@pytest.mark.parametrize(("language", "lines"), [("zh", []), (None, THAI)])
+def test_13a_for_text_without_spaces_is_taken_with_a_note(language, lines):
+    name, (note,) = choose_tokenizer("13a", language, lines)
+    assert name == "13a"
+    assert "finds no words" in note
+
+
+def test_an_unknown_language_is_guessed_only_to_warn():
+    name, (note,) = choose_tokenizer(None, None, CHINESE)
+    assert name == "13a"
+    assert "--target-language zh" in note
+    assert choose_tokenizer(None, None, GERMAN) == ("13a", ())
+
+
+@pytest.mark.parametrize(
+    ("lines", "language"),
+    [
+        (CHINESE, "zh"),
+        (JAPANESE, "ja"),
+        (THAI, "th"),
+        (["한국어 문장입니다."], "ko"),
+        (GERMAN, None),
+        (["Привет, мир"], None),
+        (["... 123 !"], None),
+        ([], None),
+        (["Das Zeichen 山 heißt Berg."], None),
+    ],
+)
+def test_the_script_of_most_letters_decides(lines, language):
+    assert guess_language(lines) == language

@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from mtkit.errors import DeviceError
+from mtkit.runtime import device
+from mtkit.runtime.device import resolve_device, resolve_precision, set_threads
+
+
+@pytest.fixture
+def present(monkeypatch):
+    """Return a function that decides which GPUs seem to be there."""
+
+    def present(*, cuda=False, mps=False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    return present
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen"),
+    [({}, "cpu"), ({"mps": True}, "mps"), ({"cuda": True}, "cuda"), ({"cuda": True, "mps": True}, "cuda")],
+)
+def test_auto_takes_the_fastest_device_there_is(present, there, chosen):
+    present(**there)
+    assert resolve_device("auto").type == chosen
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_an_absent_device_is_an_error_with_a_fix(present, name):
+    present()
+    with pytest.raises(DeviceError, match=f"no {name} device here") as caught:
+        resolve_device(name)
+    assert "--device cpu" in caught.value.fix
+
+
+def test_the_cpu_is_always_there(present):
+    present(cuda=True)
+    assert resolve_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_precision_follows_the_processor(monkeypatch, native):
+    monkeypatch.setattr(device, "_has_native_bf16", lambda _: native)
+    assert resolve_precision("auto", torch.device("cpu")) == ("bf16" if native else "fp32")
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16"])
+def test_a_precision_asked_for_is_taken(monkeypatch, name):
+    monkeypatch.setattr(device, "_has_native_bf16", lambda _: name == "fp32")
+    assert resolve_precision(name, torch.device("cpu")) == name
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")])
+def test_cuda_has_bf16_from_capability_8(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert resolve_precision("auto", torch.device("cuda")) == expected
+
+
+def test_threads_are_set_and_left_alone():
+    before = torch.get_num_threads()
+    try:
+        set_threads(1)
+        assert torch.get_num_threads() == 1
+        set_threads(None)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

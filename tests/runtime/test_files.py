@@ -1,0 +1,88 @@
+import hashlib
+import json
+
+import pytest
+
+from mtkit.errors import OutputError
+from mtkit.runtime.files import atomic_file, atomic_folder, hash_file, write_json
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_appears_when_its_block_ends(tmp_path):
+    with atomic_folder(tmp_path / "made") as temporary:
+        (temporary / "file").write_text("text")
+        assert not (tmp_path / "made").exists()
+    assert (tmp_path / "made" / "file").read_text() == "text"
+    assert names(tmp_path) == ["made"]
+
+
+def test_a_folder_replaces_an_older_one_whole(tmp_path):
+    old = tmp_path / "made"
+    old.mkdir()
+    (old / "stale").write_text("old")
+    with atomic_folder(old) as temporary:
+        (temporary / "file").write_text("new")
+    assert names(old) == ["file"]
+    assert names(tmp_path) == ["made"]
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_folder_and_nothing_else(tmp_path, failure):
+    old = tmp_path / "made"
+    old.mkdir()
+    (old / "file").write_text("old")
+    with pytest.raises(failure), atomic_folder(old) as temporary:
+        (temporary / "file").write_text("half")
+        raise failure
+    assert (old / "file").read_text() == "old"
+    assert names(tmp_path) == ["made"]
+
+
+def test_a_folder_left_by_a_kill_is_no_obstacle(tmp_path):
+    (tmp_path / ".made.partial").mkdir()
+    (tmp_path / ".made.partial" / "junk").write_text("half")
+    with atomic_folder(tmp_path / "made") as temporary:
+        (temporary / "file").write_text("text")
+    assert names(tmp_path / "made") == ["file"]
+
+
+def test_a_file_appears_when_its_block_ends(tmp_path):
+    with atomic_file(tmp_path / "new" / "file") as temporary:
+        temporary.write_text("text")
+        assert not (tmp_path / "new" / "file").exists()
+    assert (tmp_path / "new" / "file").read_text() == "text"
+    assert names(tmp_path / "new") == ["file"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="half"), atomic_file(path) as temporary:
+        temporary.write_text("half")
+        raise ValueError("half")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_an_output_below_a_file_is_an_output_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError), atomic_folder(tmp_path / "file" / "made"):
+        pass
+    with pytest.raises(OutputError), atomic_file(tmp_path / "file" / "made"):
+        pass
+
+
+def test_json_keeps_other_scripts_readable(tmp_path):
+    write_json({"text": "Grüße 你好"}, tmp_path / "file.json")
+    text = (tmp_path / "file.json").read_text(encoding="utf-8")
+    assert "Grüße 你好" in text
+    assert json.loads(text) == {"text": "Grüße 你好"}
+
+
+def test_a_hash_is_that_of_the_bytes(tmp_path):
+    content = bytes(range(256)) * 10_000
+    (tmp_path / "file").write_bytes(content)
+    assert hash_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()

@@ -1,0 +1,227 @@
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from mtkit.checkpoint.checkpoint import load_checkpoint
+from mtkit.checkpoint.model_folder import load_model
+from mtkit.checkpoint.run_folder import RunFolder, rank_checkpoints
+from mtkit.checkpoint.weights import read_tensors
+from mtkit.config.loading import load_recipe
+from mtkit.errors import ModelError, OutputError, RecipeError
+from mtkit.training.run import train_model
+from mtkit.training.trainer import Trainer
+
+TIMES = ("tokens_per_second", "elapsed_seconds")
+
+
+def train(corpus_path, recipe, output, **options):
+    return train_model(corpus_path, recipe, output, device="cpu", threads=1, **options)
+
+
+def digest(run):
+    """Everything of a run that must not depend on interruptions."""
+    files = sorted(p for p in run.rglob("*.safetensors"))
+    hashes = {str(p.relative_to(run)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return hashes, [{k: v for k, v in r.items() if k not in TIMES} for r in records]
+
+
+@pytest.fixture
+def run(corpus_path, make_recipe, tmp_path):
+    train(corpus_path, make_recipe(), tmp_path / "run")
+    return RunFolder(tmp_path / "run")
+
+
+def test_writes_what_it_promises(run):
+    names = {p.name for p in run.path.iterdir()}
+    assert {"recipe.yaml", "run.json", "config.json", "checkpoints", "metrics.jsonl", "log.txt", "model"} <= names
+    assert {p.name for p in run.model.iterdir()} == {"config.json", "model.safetensors", "shared.spm", "README.md"}
+    assert [p.name for p in run.list_checkpoints()] == [f"step-{n:08d}" for n in (5, 10, 15, 20)]
+    kinds = [(r["kind"], r["step"]) for r in run.read_metrics()]
+    assert kinds == [("train", 5), ("train", 10), ("validation", 10), ("train", 15), ("train", 20), ("validation", 20)]
+    assert "BLEU" in (run.model / "README.md").read_text()
+    assert (run.path / "tensorboard").is_dir()
+
+
+def test_the_loss_falls(run):
+    losses = [r["nll"] for r in run.read_metrics() if r["kind"] == "train"]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_only_the_last_two_checkpoints_keep_their_optimizer(run):
+    kept = [p.name for p in run.list_checkpoints() if (p / "optimizer.safetensors").exists()]
+    assert kept == ["step-00000015", "step-00000020"]
+
+
+def test_the_model_is_the_average_of_the_best_checkpoints(run):
+    model = load_model(run.path, torch.device("cpu"))
+    assert model.path == run.model
+    ranked = rank_checkpoints(run, "bleu")
+    assert len(ranked) == 2
+    parts = [read_tensors(p / "model.safetensors") for p in ranked]
+    weights = read_tensors(run.model / "model.safetensors")
+    assert all(torch.allclose(weights[name], (parts[0][name] + parts[1][name]) / 2) for name in weights)
+
+
+def test_the_same_command_again_has_nothing_to_do(run, corpus_path, make_recipe):
+    before = digest(run.path)
+    assert train(corpus_path, make_recipe(), run.path).was_up_to_date
+    assert digest(run.path) == before
+
+
+def test_a_finished_run_of_another_recipe_is_refused_naming_the_fields(run, corpus_path, make_recipe):
+    with pytest.raises(RecipeError, match=r"training\.seed \(1 there, 7 now\)"):
+        train(corpus_path, make_recipe("training.seed=7"), run.path)
+    assert not train(corpus_path, make_recipe("training.seed=7"), run.path, overwrite=True).was_up_to_date
+
+
+def test_a_folder_that_is_no_run_is_never_replaced(corpus_path, make_recipe, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="something else"):
+            train(corpus_path, make_recipe(), tmp_path / "other", overwrite=overwrite)
+    assert (tmp_path / "other" / "thesis.tex").exists()
+
+
+def test_before_the_end_a_run_stands_for_its_best_checkpoint(run, capfd):
+    import shutil
+
+    shutil.rmtree(run.model)
+    model = load_model(run.path, torch.device("cpu"))
+    best = rank_checkpoints(run, "bleu")[0]
+    assert f"using its checkpoint {best.name}" in capfd.readouterr().err
+    weights = read_tensors(best / "model.safetensors")
+    assert torch.equal(model.model.source_embedding.weight, weights["source_embedding.weight"])
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from mtkit.config.loading import load_recipe
+from mtkit.training.run import train_model
+train_model(Path(sys.argv[1]), load_recipe(sys.argv[2]), Path(sys.argv[3]), device="cpu", threads=1)
+"""
+
+
+def start(corpus_path, recipe_path, output):
+    arguments = [sys.executable, "-c", COMMAND, str(corpus_path), str(recipe_path), str(output)]
+    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(corpus_path, make_recipe, tmp_path, precision):
+    from mtkit.config.loading import write_recipe
+
+    recipe_path = tmp_path / "recipe.yaml"
+    settings = ["training.max_steps=60", "training.save_every_steps=3", f"training.precision={precision}"]
+    write_recipe(make_recipe(*settings, "model.dropout=0.2"), recipe_path)
+    assert start(corpus_path, recipe_path, tmp_path / "whole").wait() == 0
+    killed = tmp_path / "killed"
+    for _ in range(2):
+        process = start(corpus_path, recipe_path, killed)
+        before = RunFolder(killed).list_checkpoints()
+        while RunFolder(killed).list_checkpoints()[-1:] in ([], before[-1:]) and process.poll() is None:
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    assert not RunFolder(killed).is_finished, "the run was too quick to be killed"
+    assert start(corpus_path, recipe_path, killed).wait() == 0
+    assert digest(killed) == digest(tmp_path / "whole")
+
+
+def test_a_signal_saves_and_the_run_goes_on_from_there(corpus_path, make_recipe, tmp_path, monkeypatch):
+    recipe = make_recipe("training.save_every_steps=1000", "training.validate_every_steps=1000")
+    train(corpus_path, recipe, tmp_path / "whole")
+    honest = Trainer.update
+
+    def update(self, step, rows, tally):
+        honest(self, step, rows, tally)
+        if step == 7:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Trainer, "update", update)
+    outcome = train(corpus_path, recipe, tmp_path / "run")
+    assert (outcome.exit_code, outcome.model) == (143, None)
+    run = RunFolder(tmp_path / "run")
+    assert run.read_state(run.list_checkpoints()[-1]).step == 7
+    monkeypatch.undo()
+    train(corpus_path, recipe, run.path)
+    assert read_hash(run) == read_hash(RunFolder(tmp_path / "whole"))
+
+
+def read_hash(run):
+    return hashlib.sha256((run.checkpoint(20) / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_a_second_ctrl_c_stops_at_once(corpus_path, make_recipe, tmp_path, monkeypatch):
+    def update(self, step, rows, tally):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Trainer, "update", update)
+    with pytest.raises(KeyboardInterrupt):
+        train(corpus_path, make_recipe(), tmp_path / "run")
+
+
+def test_a_damaged_last_checkpoint_is_reported_and_the_one_before_used(run, capfd):
+    from mtkit.config.model import ModelConfig
+    from mtkit.model.transformer import build_model
+    from mtkit.training.optimizer import build_optimizer
+
+    recipe = load_recipe(run.path / "recipe.yaml")
+    config = json.loads((run.path / "config.json").read_text())["model"]
+    model = build_model(ModelConfig(**config))
+    optimizer = build_optimizer(model, recipe.training)
+    path = run.checkpoint(20) / "model.safetensors"
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    assert load_checkpoint(run, model, optimizer).step == 15
+    assert "step-00000020 cannot be used: the file is damaged" in capfd.readouterr().err
+    assert not run.checkpoint(20).exists()
+    (run.checkpoint(15) / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="no checkpoint of the run can be restored"):
+        load_checkpoint(run, model, optimizer)
+
+
+def test_minutes_become_steps_once(corpus_path, make_recipe, tmp_path):
+    recipe = make_recipe("training.max_steps=null", "training.max_minutes=0.02")
+    train(corpus_path, recipe, tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    steps = run.read_record().max_steps
+    assert steps >= 1
+    assert run.read_state(run.list_checkpoints()[-1]).step == steps
+
+
+def test_early_stopping_ends_a_run_that_gets_no_better(corpus_path, make_recipe, tmp_path):
+    settings = ["training.learning_rate=1e-12", "training.patience=2", "training.max_steps=1000"]
+    train(corpus_path, make_recipe(*settings), tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    assert run.is_finished
+    assert run.read_state(run.list_checkpoints()[-1]).step == 30
+
+
+def test_max_epochs_ends_a_run(corpus_path, make_recipe, tmp_path):
+    train(corpus_path, make_recipe("training.max_steps=null", "training.max_epochs=2"), tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    state = run.read_state(run.list_checkpoints()[-1])
+    assert state.epoch == 1
+    assert state.step == 2 * state.batch_index or abs(state.step - 2 * state.batch_index) <= 2
+
+
+def test_contradictions_are_refused_before_anything_is_written(corpus_path, make_recipe, tmp_path):
+    for settings, match in (
+        (["model.num_heads=3"], "num_heads"),
+        (["training.max_steps=null", "training.max_epochs=1", "training.schedule=cosine"], "where the run ends"),
+    ):
+        with pytest.raises(RecipeError, match=match):
+            train(corpus_path, make_recipe(*settings), tmp_path / "run")
+        assert not (tmp_path / "run").exists()

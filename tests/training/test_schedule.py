@@ -1,0 +1,47 @@
+import math
+
+import pytest
+
+from mtkit.config.training import TrainingSection
+from mtkit.training.schedule import learning_rate_at, warmup_steps
+
+
+def rate(step, schedule, max_steps=None, warmup=100):
+    training = TrainingSection(schedule=schedule, warmup_steps=warmup, learning_rate=1e-3)
+    return learning_rate_at(step, training, max_steps)
+
+
+@pytest.mark.parametrize("schedule", ["inverse_sqrt", "linear", "cosine", "constant"])
+def test_rises_in_a_line_to_the_peak(schedule):
+    assert rate(1, schedule, 1000) == pytest.approx(1e-5)
+    assert rate(50, schedule, 1000) == pytest.approx(5e-4)
+    assert rate(100, schedule, 1000) == pytest.approx(1e-3)
+
+
+def test_inverse_sqrt_is_the_papers():
+    """Vaswani et al. 2017, section 5.3, for base: d_model^-0.5 * min(step^-0.5, step * warmup^-1.5)."""
+    peak = 512**-0.5 * 4000**-0.5
+    training = TrainingSection(schedule="inverse_sqrt", warmup_steps=4000, learning_rate=peak)
+    for step in (1, 100, 4000, 4001, 50_000):
+        papers = 512**-0.5 * min(step**-0.5, step * 4000**-1.5)
+        assert learning_rate_at(step, training, None) == pytest.approx(papers)
+
+
+def test_linear_and_cosine_fall_to_zero_behind_the_last_step():
+    assert rate(551, "linear", 1001) == pytest.approx(1e-3 * (1 - 451 / 902))
+    assert rate(1002, "linear", 1001) == 0
+    assert 0 < rate(1001, "linear", 1001) < 2e-6
+    assert rate(1002, "cosine", 1001) == pytest.approx(0, abs=1e-12)
+    assert rate(551, "cosine", 1001) == pytest.approx(1e-3 * 0.5 * (1 + math.cos(math.pi * 451 / 902)))
+
+
+def test_constant_stays():
+    assert rate(5000, "constant") == 1e-3
+
+
+def test_a_warmup_longer_than_a_tenth_of_the_run_is_cut():
+    training = TrainingSection(warmup_steps=1000)
+    assert warmup_steps(training, None) == 1000
+    assert warmup_steps(training, 2000) == 200
+    assert warmup_steps(training, 5) == 0
+    assert learning_rate_at(1, training, 5) > 0
