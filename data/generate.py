@@ -19,7 +19,7 @@ from fragment_words import Sentence
 SEED = 20170612
 TRAIN, VALID, TEST = 60_000, 1_000, 1_000
 PAIRS_TEST, PAIRS_VALID = 300, 204
-IT_SHARE = 0.3
+IT_SHARE = 0.45
 """The share of pronoun sentences in the training, validation and test sets."""
 TUTORIAL = (
     (

@@ -42,9 +42,8 @@ def model_folder(tmp_path_factory):
     from mtkit.corpus.tokenizer import learn_tokenizer
     from mtkit.model.transformer import build_model
 
-    words = (
-        "the a dog cat man woman runs sees jumps over under street house red big small quick and that it was".split()
-    )
+    words = ["the", "a", "dog", "cat", "man", "woman", "runs", "sees", "jumps", "over", "under", "street", "house"]
+    words += ["red", "big", "small", "quick", "and", "that", "it", "was"]
     generator = random.Random(1)
     lines = [" ".join(generator.choices(words, k=generator.randint(3, 12))) + "." for _ in range(300)]
     section = VocabularySection(size=300, byte_fallback=True, user_defined_symbols=["<2de>"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -86,12 +87,23 @@ class ModelConfig(Section):
         return self
 
 
-def build_model_config(section: ModelSection, src_vocab_size: int, tgt_vocab_size: int) -> ModelConfig:
-    """Return the full configuration of a model: the preset, what the section overrides, and the vocabulary sizes.
+def build_model_config(
+    section: ModelSection, src_vocab_size: int, tgt_vocab_size: int, special_ids: Mapping[str, int] | None = None
+) -> ModelConfig:
+    """Return the full configuration of a model: the preset, what the section overrides, and the vocabulary.
+
+    Args:
+        section: Preset and fields.
+        src_vocab_size: Number of source pieces.
+        tgt_vocab_size: Number of target pieces.
+        special_ids: The ids of `pad`, `unk`, `bos` and `eos`; None for the usual ones. The decoder starts with BOS.
 
     Raises:
         pydantic.ValidationError: The values contradict each other (`num_heads` does not divide `d_model`).
     """
     values = dict(PRESETS[section.preset])
     values.update({k: v for k, v in section.model_dump(exclude={"preset"}).items() if v is not None})
+    if special_ids is not None:
+        values.update({f"{name}_id": token_id for name, token_id in special_ids.items()})
+        values["decoder_start_id"] = special_ids["bos"]
     return ModelConfig(src_vocab_size=src_vocab_size, tgt_vocab_size=tgt_vocab_size, **values)

@@ -12,7 +12,9 @@ Columns = tuple[str, str]
 Languages = tuple[str | None, str | None]
 
 
-def find_columns(available: Sequence[str], columns: Columns | None, languages: Languages, at: str | Path) -> Columns:
+def find_columns(
+    available: Sequence[str], columns: Columns | None, languages: Languages, at: str | Path, hint: str = ""
+) -> Columns:
     """Return the names of the source and target columns.
 
     Given ones are taken as they are. Otherwise they are found by the languages (`en`, else `translation.en`), else they
@@ -23,6 +25,7 @@ def find_columns(available: Sequence[str], columns: Columns | None, languages: L
         columns: What the recipe says.
         languages: Source and target language.
         at: What to name as the place of an error.
+        hint: What else to say where the columns cannot be told.
 
     Raises:
         DataError: The table lacks the columns.
@@ -42,7 +45,7 @@ def find_columns(available: Sequence[str], columns: Columns | None, languages: L
     raise DataError(
         "cannot tell which columns hold source and target",
         at=at,
-        fix=f"set corpus.train.0.columns (or valid, test) to two of: {shown}",
+        fix=f"set corpus.train.0.columns (or corpus.valid.columns …) to two of: {shown}{hint}",
     )
 
 

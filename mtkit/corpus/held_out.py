@@ -13,6 +13,7 @@ from mtkit.corpus.columns import Languages
 from mtkit.corpus.hashing import is_among
 from mtkit.corpus.readers import iter_pairs
 from mtkit.corpus.reading import Reading
+from mtkit.corpus.repair import CRLF
 from mtkit.corpus.splitting import PairHashes
 from mtkit.corpus.store import HELD_OUT, HeldOutName
 
@@ -64,7 +65,11 @@ def read_held_out(
 
 
 def _find_oddities(name: HeldOutName, held_out: HeldOut, reading: Reading) -> list[str]:
-    warnings = [f"{name} set: replaced {count:,} x {what} by a space" for what, count in reading.repaired.items()]
+    warnings = [
+        f"{name} set: {count:,} x {what}, replaced by a space"
+        for what, count in reading.repaired.items()
+        if what != CRLF
+    ]
     for side, lines in (("source", held_out.sources), ("target", held_out.targets)):
         empty = [number for number, line in enumerate(lines, start=1) if not line.strip()]
         if empty:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.cleaning import clean_chunk
 from mtkit.corpus.columns import Languages
 from mtkit.corpus.encoding import Encoder
-from mtkit.corpus.hashing import hash_normalized, hash_pairs
 from mtkit.corpus.held_out import HeldOut, find_overlap, read_held_out
 from mtkit.corpus.languages import find_languages
 from mtkit.corpus.manifest import Manifest, write_manifest
@@ -54,7 +54,7 @@ def fill_folder(
     if None in languages:
         findings.warnings.append("the languages are not known: name them with --source-language and --target-language")
     held_out = read_held_out(corpus, languages, findings.repaired, findings.warnings)
-    given = {name: hash_lines(lines.sources, lines.targets) for name, lines in held_out.items()}
+    given = {name: PairHashes.of(lines.sources, lines.targets) for name, lines in held_out.items()}
     findings.warnings += find_overlap(given)
     with Spool(folder / "text.spool") as spool:
         hashes = _read_training(corpus, languages, spool, findings)
@@ -79,6 +79,20 @@ def fill_folder(
             _write_held_out(encoder, writers[name], held_out[name])
             held_out[name].write_text(folder, name)
     save_tokenizers(source, target, folder)
+    _write_manifest(folder, corpus, vocabulary, languages, request, findings, writers, (source, target))
+
+
+def _write_manifest(
+    folder: Path,
+    corpus: CorpusSection,
+    vocabulary: VocabularySection,
+    languages: Languages,
+    request: Request,
+    findings: Findings,
+    writers: Mapping[str, SplitWriter],
+    tokenizers: tuple[Tokenizer, Tokenizer],
+) -> None:
+    """Describe what stands in the folder."""
     files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
     resolved = corpus.model_copy(update={"source_language": languages[0], "target_language": languages[1]})
     manifest = Manifest(
@@ -92,7 +106,7 @@ def fill_folder(
         noted=findings.noted,
         warnings=findings.warnings,
         splits={name: writer.statistics() for name, writer in writers.items()},
-        vocabulary_sizes={"source": len(source), "target": len(target)},
+        vocabulary_sizes={"source": len(tokenizers[0]), "target": len(tokenizers[1])},
         inputs=request.inputs,
         request=request.settings,
         corpus=resolved.model_dump(mode="json"),
@@ -100,11 +114,6 @@ def fill_folder(
         file_bytes={name: (folder / name).stat().st_size for name in files},
     )
     write_manifest(manifest, folder)
-
-
-def hash_lines(sources: list[str], targets: list[str]) -> PairHashes:
-    """Return the hashes by which pairs are compared."""
-    return PairHashes(hash_pairs(sources, targets), hash_normalized(sources), hash_normalized(targets))
 
 
 def _read_training(corpus: CorpusSection, languages: Languages, spool: Spool, findings: Findings) -> PairHashes:
@@ -121,7 +130,7 @@ def _read_training(corpus: CorpusSection, languages: Languages, spool: Spool, fi
                 kept_sources, kept_targets, dropped = clean_chunk(sources, targets, corpus.filters)
                 findings.dropped.update(dropped)
                 spool.write(kept_sources, kept_targets, section.label)
-                parts.append(hash_lines(kept_sources, kept_targets))
+                parts.append(PairHashes.of(kept_sources, kept_targets))
         findings.pairs_read += read
         findings.repaired.update(reading.repaired)
     spool.finish()

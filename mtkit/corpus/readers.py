@@ -54,8 +54,12 @@ def iter_pairs(
                     at=source.path,
                     fix="give a .tsv, .jsonl or .parquet file, or two text files as source and target",
                 )
+    has_pairs = False
     for sources, targets in chunks:
+        has_pairs = has_pairs or bool(sources)
         yield repair_lines(sources, reading.repaired), repair_lines(targets, reading.repaired)
+    if not has_pairs:
+        raise DataError("there are no pairs in it", at=source.dataset or source.path, fix="give a source with pairs")
 
 
 def read_text(source: Path, target: Path, chunk_pairs: int, reading: Reading) -> Iterator[Lines]:

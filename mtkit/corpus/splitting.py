@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtkit.config.corpus import CorpusSection
-from mtkit.corpus.hashing import Hashes, is_among
+from mtkit.corpus.hashing import Hashes, hash_normalized, hash_pairs, is_among
 from mtkit.corpus.store import HELD_OUT, HeldOutName
 from mtkit.errors import DataError
 
@@ -30,6 +30,11 @@ class PairHashes:
     pair: Hashes
     source: Hashes
     target: Hashes
+
+    @classmethod
+    def of(cls, sources: list[str], targets: list[str]) -> PairHashes:
+        """Return the hashes of pairs of lines."""
+        return cls(hash_pairs(sources, targets), hash_normalized(sources), hash_normalized(targets))
 
     @classmethod
     def concatenate(cls, parts: list[PairHashes]) -> PairHashes:
@@ -162,20 +167,18 @@ def _count_room(name: str, size: float, clean_pairs: int) -> int:
 
 
 def _choose_rows(hashes: PairHashes, candidates: Mask, room: int) -> npt.NDArray[np.int64]:
-    """Return the rows of whole groups of equal sources, at most `room` rows unless the first group has more."""
+    """Return the rows of whole groups of equal sources, about `room` rows, in the order of their hashes.
+
+    Sentences with very many translations are passed over as long as there are enough others: one that takes more than
+    a tenth of the room would leave little for others, or not fit.
+    """
     rows = np.flatnonzero(candidates)
-    if len(rows) > room:
-        # The groups with the lowest hashes; sorting all rows would take long.
-        rows = rows[hashes.source[rows] <= np.partition(hashes.source[rows], room)[room]]
-    order = rows[np.lexsort((hashes.pair[rows], hashes.target[rows], hashes.source[rows]))]
-    _, starts = np.unique(hashes.source[order], return_index=True)
-    ends = np.append(starts, len(order))[1:]
-    chosen: list[npt.NDArray[np.int64]] = []
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        if chosen and end - start > room:
-            continue
-        chosen.append(order[start:end])
-        room -= end - start
-        if room <= 0:
+    sources, sizes = np.unique(hashes.source[rows], return_counts=True)
+    for limit in (max(1, room // 10), room, len(rows)):
+        eligible = sizes <= limit
+        if sizes[eligible].sum() >= room:
             break
-    return np.concatenate([np.zeros(0, np.int64), *chosen])
+    sources, sizes = sources[eligible], sizes[eligible]
+    count = max(1, int(np.searchsorted(np.cumsum(sizes), room, side="right")))
+    rows = rows[is_among(hashes.source[rows], sources[:count])]
+    return rows[np.lexsort((hashes.pair[rows], hashes.target[rows], hashes.source[rows]))]

@@ -11,7 +11,7 @@ from mtkit.corpus.columns import Columns, Languages, find_columns, get_leaf, ite
 from mtkit.corpus.reading import Lines, Reading
 from mtkit.corpus.repair import repair_lines
 from mtkit.corpus.text_files import iter_line_chunks
-from mtkit.errors import DataError
+from mtkit.errors import DataError, RecipeError
 
 
 def read_tsv(
@@ -23,17 +23,20 @@ def read_tsv(
 
     Raises:
         DataError: A row lacks a column, or the file cannot be read.
+        RecipeError: A column number is 0.
     """
-    numbers = columns is not None and all(name.isdigit() for name in columns)
     first = 1
     places: tuple[int, int] | None = None
-    if numbers and columns:
+    if columns and all(name.isdigit() for name in columns):
         places = (int(columns[0]) - 1, int(columns[1]) - 1)
+        if min(places) < 0:
+            raise RecipeError("there is no column 0", at=path, fix="count columns from 1")
     for chunk in iter_line_chunks(path, chunk_pairs, reading.report_share):
         lines = repair_lines(chunk, reading.repaired)
         if places is None:
             header = lines.pop(0).split("\t")
-            names = find_columns(header, columns, languages, f"{path}:1")
+            hint = "; without a header row, to their numbers: [1, 2]"
+            names = find_columns(header, columns, languages, f"{path}:1", hint)
             places = (header.index(names[0]), header.index(names[1]))
             first = 2
         rows = [line.split("\t") for line in lines]
@@ -111,19 +114,16 @@ def read_parquet(
     try:
         with pq.ParquetFile(path) as file:
             names = find_columns(list(iter_schema_leaves(file.schema_arrow)), columns, languages, path)
-            total = file.metadata.num_rows
             done = 0
             for batch in file.iter_batches(batch_size=chunk_pairs, columns=list(names)):
                 table = pa.Table.from_batches([batch])
                 yield read_column(table, names[0], path), read_column(table, names[1], path)
                 done += len(batch)
-                reading.report_share(done / total)
+                reading.report_share(done / file.metadata.num_rows)
     except FileNotFoundError as exc:
         raise DataError("no such file", at=path, fix="check the path") from exc
     except (pa.ArrowException, OSError) as exc:
         raise DataError(f"cannot read it as Parquet: {_first_line(exc)}", at=path, fix="check the file") from exc
-    if total == 0:
-        raise DataError("the file is empty", at=path, fix="give a file with pairs")
 
 
 def iter_schema_leaves(schema: Any, prefix: str = "") -> Iterator[str]:

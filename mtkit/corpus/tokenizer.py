@@ -31,8 +31,6 @@ _MIN_SIZE = 16  # as the field `vocabulary.size` has it
 # has been filtered and counted before.
 _MAX_SENTENCE_BYTES = 1 << 30
 
-sentencepiece.set_min_log_level(2)
-
 
 class Tokenizer:
     """One SentencePiece model.

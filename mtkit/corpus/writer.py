@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -81,7 +82,7 @@ class SplitWriter:
         DatasetInfo(features=self._features).write_to_directory(str(self.folder))
         state: dict[str, Any] = {
             "_data_files": [{"filename": shard.name} for shard in self._shards],
-            "_fingerprint": self.folder.name,
+            "_fingerprint": hashlib.sha256(self.statistics().model_dump_json().encode()).hexdigest()[:16],
             "_format_columns": None,
             "_format_kwargs": {},
             "_format_type": None,

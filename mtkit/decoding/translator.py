@@ -134,16 +134,22 @@ class Translator:
         """
         return [translation.text for translation in self.iter_translations(lines)]
 
-    def iter_translations(self, lines: Iterable[str]) -> Iterator[Translation]:
+    def iter_translations(
+        self, lines: Iterable[str], advance: Callable[[int], None] | None = None
+    ) -> Iterator[Translation]:
         """Yield the translation of each line, in order, with its score and alternatives.
 
         Reads ahead by a bounded window, so that an endless input takes no more memory than a long one.
+
+        Args:
+            lines: Lines of text.
+            advance: Called with the number of lines done, after each batch.
 
         Raises:
             DeviceError: The device's memory does not suffice for a single sentence.
         """
         for window in iter_windows(lines, self.window_lines):
-            yield from self.translate_window(window)
+            yield from self.translate_window(window, advance)
 
     def translate_window(
         self, window: Sequence[str], advance: Callable[[int], None] | None = None
@@ -161,6 +167,8 @@ class Translator:
         found: list[list[tuple[Alternative, ...]]] = [[()] * len(of_line) for of_line in parts]
         missing = [len(of_line) for of_line in parts]
         next_line = 0
+        if advance is not None:
+            advance(missing.count(0))
         # The empty batch lets the lines out that wait for no segment.
         for batch in itertools.chain([[]], self._iter_translated(segments)):
             num_done = 0
@@ -169,7 +177,7 @@ class Translator:
                 missing[segment.line] -= 1
                 num_done += not missing[segment.line]
             if advance is not None:
-                advance(num_done if batch else missing.count(0))
+                advance(num_done)
             while next_line < len(window) and not missing[next_line]:
                 yield self._assemble(window[next_line], parts[next_line], found[next_line])
                 next_line += 1

@@ -156,7 +156,7 @@ def _differences(before: object, now: object) -> list[tuple[str, object, object]
 def _build_parts(recipe: Recipe, corpus: PreparedCorpus) -> ModelParts:
     source, target = corpus.source_tokenizer, corpus.target_tokenizer
     try:
-        config = build_model_config(recipe.model, len(source), len(target))
+        config = build_model_config(recipe.model, len(source), len(target), source.special_ids)
     except ValidationError as exc:
         reason = exc.errors()[0].get("ctx", {}).get("error") or exc.errors()[0]["msg"]
         raise RecipeError(str(reason), at="model", fix="change one of the values named") from exc

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from mtkit.corpus.store import PreparedCorpus
@@ -101,6 +103,7 @@ def test_mistakes(run, texts, arguments, code, message, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a process cannot be asked to end there")
 def test_a_terminated_process_leaves_nothing(start, texts, tmp_path, write):
     """SentencePiece learns for seconds, without a look at signals; a person does not wait for it."""
     import random
@@ -120,6 +123,6 @@ def test_a_terminated_process_leaves_nothing(start, texts, tmp_path, write):
         time.sleep(0.05)
     time.sleep(0.5)
     process.terminate()
-    assert process.wait(timeout=60) in (143, 1)
+    assert process.wait(timeout=60) == 143
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / ".out.partial").exists()

@@ -105,6 +105,13 @@ def test_tsv_without_telling_columns(write):
         read(path=write("x.tsv", ["uno\tdue", "a\tb"]), columns=("uno", "tre"))
 
 
+def test_tsv_column_zero_and_no_rows(write):
+    with pytest.raises(RecipeError, match="no column 0"):
+        read(path=write("x.tsv", ["a\tb"]), columns=(0, 1))
+    with pytest.raises(DataError, match="no pairs"):
+        read(path=write("x.tsv", ["source\ttarget"]))
+
+
 def test_tsv_compressed(tmp_path):
     path = tmp_path / "x.tsv.gz"
     path.write_bytes(gzip.compress(b"source\ttarget\na\tb\n"))
@@ -178,7 +185,7 @@ def test_parquet_faults(tmp_path, write):
         read(path=tmp_path / "none.parquet")
     with pytest.raises(DataError, match="holds no text but int64"):
         read(path=write_parquet(tmp_path / "n.parquet", {"source": [1], "target": ["b"]}))
-    with pytest.raises(DataError, match="empty"):
+    with pytest.raises(DataError, match="no pairs"):
         read(
             path=write_parquet(
                 tmp_path / "e.parquet", {"source": pa.array([], "string"), "target": pa.array([], "string")}

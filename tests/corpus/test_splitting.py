@@ -2,16 +2,15 @@ import numpy as np
 import pytest
 
 from mtkit.config.corpus import CorpusSection, FilterSection
-from mtkit.corpus.pipeline import hash_lines
-from mtkit.corpus.splitting import MAX_SHARE_PAIRS, assign_pairs
+from mtkit.corpus.splitting import MAX_SHARE_PAIRS, PairHashes, assign_pairs
 from mtkit.errors import DataError
 
 NO_SPLIT = {"valid_size": 0, "test_size": 0}
 
 
 def assign(pairs, given=None, **corpus):
-    given = {name: hash_lines(*map(list, zip(*lines, strict=True))) for name, lines in (given or {}).items()}
-    return assign_pairs(hash_lines(*map(list, zip(*pairs, strict=True))), given, CorpusSection(**corpus))
+    given = {name: PairHashes.of(*map(list, zip(*lines, strict=True))) for name, lines in (given or {}).items()}
+    return assign_pairs(PairHashes.of(*map(list, zip(*pairs, strict=True))), given, CorpusSection(**corpus))
 
 
 def make_tangle(count, seed=1):
@@ -78,6 +77,15 @@ def test_all_translations_of_a_sentence_stay_together():
     for rows in result.held_out.values():
         assert len(rows) == 30
         assert len(sides(pairs, rows)[0]) == 10
+
+
+@pytest.mark.parametrize("prefix", ["s", "x", "y"])
+def test_sentences_with_very_many_translations_are_passed_over(prefix):
+    few = [(f"{prefix}{i}", f"t{i}") for i in range(100)]
+    many = [(f"{prefix}-{i}", f"u{i}-{k}") for i in range(100) for k in range(40)]
+    assert len(assign(few + many, valid_size=30, test_size=0).held_out["valid"]) == 30
+    assert len(assign(many, valid_size=30, test_size=0).held_out["valid"]) == 40
+    assert len(assign(many, valid_size=100, test_size=0).held_out["valid"]) == 80
 
 
 def test_the_split_does_not_depend_on_the_order():

@@ -214,7 +214,7 @@ def test_other_errors_are_passed_on(load, small_memory):
 def test_progress_counts_every_line(load, searched):
     counts = []
     lines = ["", *make_lines(30), " ".join(WORDS * 3)]
-    list(load(batch_size=4, max_source_tokens=20).translate_window(lines, counts.append))
+    list(load(batch_size=4, max_source_tokens=20).iter_translations(lines, counts.append))
     assert sum(counts) == len(lines)
     assert max(counts) <= 4
 

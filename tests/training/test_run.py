@@ -225,3 +225,44 @@ def test_contradictions_are_refused_before_anything_is_written(corpus_path, make
         with pytest.raises(RecipeError, match=match):
             train(corpus_path, make_recipe(*settings), tmp_path / "run")
         assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_vocabulary_with_other_special_ids_is_trained_and_translates(corpus_path, make_recipe, tmp_path):
+    import sentencepiece
+
+    from mtkit import Translator
+    from mtkit.config.corpus import CorpusSection, TextSource
+    from mtkit.config.vocabulary import VocabularySection
+    from mtkit.corpus.prepare import prepare_corpus
+
+    text = corpus_path.parent
+    ids = {"unk_id": 0, "eos_id": 1, "pad_id": 2, "bos_id": 3}
+    sentencepiece.SentencePieceTrainer.train(
+        input=[str(text / "train.en"), str(text / "train.de")],
+        model_prefix=str(tmp_path / "theirs"),
+        vocab_size=60,
+        minloglevel=2,
+        **ids,
+    )
+    section = CorpusSection(train=[TextSource(source=text / "train.en", target=text / "train.de")], test_size=0)
+    prepare_corpus(section, VocabularySection(source_model=tmp_path / "theirs.model"), tmp_path / "corpus")
+    train(tmp_path / "corpus", make_recipe("training.max_steps=3"), tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())["model"]
+    assert {name: config[name] for name in ids} == ids
+    assert config["decoder_start_id"] == 3
+    assert len(Translator.load(tmp_path / "run", device="cpu").translate(["the dog", "a man sees the cat"])) == 2
+
+
+def test_separate_vocabularies_need_matrices_of_their_own(corpus_path, make_recipe, tmp_path):
+    from mtkit import Translator
+    from mtkit.config.corpus import CorpusSection, TextSource
+    from mtkit.config.vocabulary import VocabularySection
+    from mtkit.corpus.prepare import prepare_corpus
+
+    text = corpus_path.parent
+    section = CorpusSection(train=[TextSource(source=text / "train.en", target=text / "train.de")], test_size=0)
+    prepare_corpus(section, VocabularySection(size=40, separate=True), tmp_path / "corpus")
+    with pytest.raises(RecipeError, match="vocabularies of their own"):
+        train(tmp_path / "corpus", make_recipe(), tmp_path / "run")
+    train(tmp_path / "corpus", make_recipe("training.max_steps=3", "model.tied_embeddings=target"), tmp_path / "run")
+    assert len(Translator.load(tmp_path / "run", device="cpu").translate(["the dog"])) == 1
