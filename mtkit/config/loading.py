@@ -234,7 +234,8 @@ def _explain(error: Any, file: Path | None, lines: Lines, given: Mapping[str, st
     message = re.sub(r"^input should be ", "must be ", message)
     known = {name.replace(".N.", ".0."): info for name, info in iter_fields()}
     field = known.get(_as_first(loc)) or known.get(_as_first(loc[:-1]))
-    help_text = field.description if field is not None and field.description else "correct the value"
+    meaning = f" ({field.description.rstrip(chr(46))})" if field is not None and field.description else ""
+    help_text = f"give another value{meaning}"
     if error["type"] == "string_type":
         help_text = "put it in quotes"
     return RecipeError(f"'{dotted}' {message}, not {error['input']!r}", at=at, fix=help_text)

@@ -14,7 +14,7 @@ class VocabularySection(Section):
     """The subword vocabulary: learned from the training text, or taken from existing SentencePiece models."""
 
     size: int = Field(8000, ge=16, description="Number of pieces, special symbols included.")
-    type: Literal["unigram", "bpe"] = Field("unigram", description="SentencePiece model type.")
+    type: Literal["unigram", "bpe"] = Field("bpe", description="SentencePiece model type.")
     separate: bool = Field(False, description="Learn one vocabulary for each side instead of one shared by both.")
     character_coverage: float = Field(
         1.0, gt=0.9, le=1, description="Share of the characters that get a piece; 0.9995 suits Chinese and Japanese."
