@@ -75,7 +75,7 @@ def test_the_commands_run_in_order(folder):
         if name == "prepare":
             shutil.rmtree(folder / "corpus", ignore_errors=True)
         if name == "evaluate" and "other.hyp" in line:
-            shutil.copy(folder / "test.hyp", folder / "other.hyp")
+            shutil.copy(folder / "test.de", folder / "other.hyp")
         if name == "train" and (folder / "run").exists():
             shutil.rmtree(folder / "run")
         run(line)

@@ -124,7 +124,15 @@ class RunFolder:
         """Return the records of `metrics.jsonl`; a last line that a kill cut short is left out."""
         path = self.path / METRICS_NAME
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        return [record for record in map(_parse_record, lines) if record is not None]
+
+
+def _parse_record(line: str) -> dict[str, Any] | None:
+    """Return a line of `metrics.jsonl`, or None if it was cut short."""
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        return None
 
 
 def rank_checkpoints(run: RunFolder, metric: str) -> list[Path]:

@@ -54,11 +54,18 @@ class TrainingSection(Section):
         description="Arithmetic of the forward and backward pass; weights and optimizer stay fp32. auto: bf16 "
         "where the device computes it natively.",
     )
-    validate_every_steps: int = Field(500, ge=1, description="Validate after so many updates.")
+    validate_every_steps: int | None = Field(
+        None,
+        ge=1,
+        description="Validate after so many updates. Default: ten times a run, at least every 1,000 updates; every 500 "
+        "where the number of updates is not known.",
+    )
     validation_sentences: int | None = Field(
         500, ge=1, description="Translate at most so many validation sentences for BLEU; the loss uses all."
     )
-    save_every_steps: int = Field(500, ge=1, description="Write a checkpoint after so many updates.")
+    save_every_steps: int | None = Field(
+        None, ge=1, description="Write a checkpoint after so many updates. Default: at each validation."
+    )
     keep_checkpoints: int = Field(5, ge=1, description="Keep so many of the last checkpoints, and as many best ones.")
     best_metric: Literal["bleu", "chrf", "loss"] = Field("bleu", description="What the best checkpoint is best in.")
     patience: int | None = Field(None, ge=1, description="Stop after so many validations without a better one.")

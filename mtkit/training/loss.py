@@ -18,18 +18,19 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
         vocab = logits.size(1)
         grad = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
-        loss = torch.zeros((), dtype=torch.float64, device=logits.device)
+        sums = torch.float32 if logits.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+        loss = torch.zeros((), dtype=sums, device=logits.device)
         nll = torch.zeros_like(loss)
         chunk_rows = max(1, _CHUNK_ELEMENTS // vocab) if logits.device.type == "cpu" else len(logits)
         for start in range(0, len(logits), chunk_rows):
             chunk = slice(start, start + chunk_rows)
             log_probs = torch.log_softmax(logits[chunk], dim=-1, dtype=_accumulator(logits.dtype))
             wanted = targets[chunk].unsqueeze(1)
-            chunk_nll = -log_probs.gather(1, wanted).sum(dtype=torch.float64)
+            chunk_nll = -log_probs.gather(1, wanted).sum(dtype=sums)
             nll += chunk_nll
             loss += (1 - smoothing) * chunk_nll
             if smoothing > 0:
-                loss -= smoothing / vocab * log_probs.sum(dtype=torch.float64)
+                loss -= smoothing / vocab * log_probs.sum(dtype=sums)
             if grad is not None:
                 probs = log_probs.exp_()
                 if smoothing > 0:
@@ -62,7 +63,8 @@ def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float) ->
         smoothing: In [0, 1); 0 is plain cross-entropy.
 
     Returns:
-        The smoothed loss, which can be differentiated, and the plain one, both summed over tokens, in nats, float64.
+        The smoothed loss, which can be differentiated, and the plain one, both summed over tokens, in nats; float64,
+        or float32 on mps.
     """
     loss, nll = _SmoothedCrossEntropy.apply(logits, targets, smoothing)  # type: ignore[no-untyped-call]
     return loss, nll

@@ -23,6 +23,7 @@ from mtkit.errors import DataError, ModelError, OutputError, RecipeError, writin
 from mtkit.model.transformer import Transformer, build_model
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName, resolve_device, resolve_precision, set_threads
+from mtkit.runtime.files import atomic_folder
 from mtkit.runtime.memory import keep_freed_memory
 from mtkit.runtime.seeds import derive_seed
 from mtkit.training.model_card import build_model_card
@@ -181,23 +182,22 @@ def _build_parts(recipe: Recipe, corpus: PreparedCorpus) -> ModelParts:
 def _start_run(
     run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, corpus_path: Path, parts: ModelParts, device: torch.device
 ) -> None:
-    """Write what a run needs before its first checkpoint. `run.json` comes last: it makes the folder a run."""
-    with writing(run.path):
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
-    write_recipe(recipe, run.path / RECIPE_NAME)
-    write_parts(run.path, parts)
-    run.write_record(
-        RunRecord(
-            mtkit_version=__version__,
-            torch_version=str(torch.__version__),
-            device=device.type,
-            threads=torch.get_num_threads(),
-            corpus=str(corpus_path),
-            corpus_fingerprint=corpus.fingerprint,
-            precision=resolve_precision(recipe.training.precision, device),
-            max_steps=recipe.training.max_steps,
-        )
+    """Write what a run needs before its first checkpoint, all at once."""
+    record = RunRecord(
+        mtkit_version=__version__,
+        torch_version=str(torch.__version__),
+        device=device.type,
+        threads=torch.get_num_threads(),
+        corpus=str(corpus_path),
+        corpus_fingerprint=corpus.fingerprint,
+        precision=resolve_precision(recipe.training.precision, device),
+        max_steps=recipe.training.max_steps,
     )
+    with atomic_folder(run.path) as temporary:
+        (temporary / "checkpoints").mkdir()
+        write_recipe(recipe, temporary / RECIPE_NAME)
+        write_parts(temporary, parts)
+        RunFolder(temporary).write_record(record)
 
 
 def _build_trainer(

@@ -41,6 +41,18 @@ def warmup_steps(training: TrainingSection, max_steps: int | None) -> int:
     return min(training.warmup_steps, max_steps // 10)
 
 
+def validation_interval(training: TrainingSection, max_steps: int | None) -> int:
+    """Return after how many steps to validate: as set, or ten times a run, at least every 1,000 steps."""
+    if training.validate_every_steps is not None:
+        return training.validate_every_steps
+    return 500 if max_steps is None else min(1000, math.ceil(max_steps / 10))
+
+
+def saving_interval(training: TrainingSection, max_steps: int | None) -> int:
+    """Return after how many steps to write a checkpoint: as set, or at each validation."""
+    return training.save_every_steps or validation_interval(training, max_steps)
+
+
 def _share_done(step: int, warmup: int, max_steps: int | None) -> float:
     assert max_steps is not None, "linear and cosine need the number of steps"
     return min(1.0, (step - warmup) / (max_steps + 1 - warmup))

@@ -22,7 +22,7 @@ from mtkit.training.interrupts import StopRequest
 from mtkit.training.log import TrainingLog
 from mtkit.training.loss import smoothed_cross_entropy
 from mtkit.training.optimizer import build_optimizer
-from mtkit.training.schedule import learning_rate_at
+from mtkit.training.schedule import learning_rate_at, saving_interval, validation_interval
 from mtkit.training.validation import Validator, forward_tokens
 
 _MAX_SKIPPED_IN_A_ROW = 10
@@ -104,6 +104,8 @@ class Trainer:
 
     def _loop(self, log: TrainingLog, stop: StopRequest) -> int | None:
         training = self.training
+        validate_every = validation_interval(training, self.max_steps)
+        save_every = saving_interval(training, self.max_steps)
         tally = _Tally()
         best_steps = self._validations_since_best()
         started, first_step = time.perf_counter(), self.state.step
@@ -116,13 +118,13 @@ class Trainer:
             if step % training.log_every_steps == 0:
                 tally = self._log_training(log, tally, epoch, rate)
             is_last = step == self.max_steps
-            if step % training.validate_every_steps == 0 or is_last:
+            if step % validate_every == 0 or is_last:
                 paused = time.perf_counter()
                 self._validate(log, epoch, tally)
                 tally.started += time.perf_counter() - paused
                 best_steps = self._validations_since_best()
             is_validated = self.state.validation is not None  # it may be among the best
-            if step % training.save_every_steps == 0 or is_last or is_validated or stop.exit_code is not None:
+            if step % save_every == 0 or is_last or is_validated or stop.exit_code is not None:
                 paused = time.perf_counter()
                 self._save()
                 tally.started += time.perf_counter() - paused

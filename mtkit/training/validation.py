@@ -84,7 +84,7 @@ class Validator:
     @torch.inference_mode()
     def _loss(self, model: Transformer) -> float:
         """Return the unsmoothed cross-entropy of the whole set, in nats a target token, EOS included."""
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        total = 0.0
         num_tokens = 0
         for rows in self.batches:
             batch = collate(self.split, rows, self.special)
@@ -95,9 +95,9 @@ class Validator:
                     batch.tgt_in_ids.to(self.device),
                     batch.tgt_out_ids.to(self.device),
                 )
-            total += smoothed_cross_entropy(logits, targets, 0.0)[1]
+            total += float(smoothed_cross_entropy(logits, targets, 0.0)[1])
             num_tokens += batch.num_tokens
-        return float(total) / num_tokens
+        return total / num_tokens
 
 
 def forward_tokens(

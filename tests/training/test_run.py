@@ -266,3 +266,36 @@ def test_separate_vocabularies_need_matrices_of_their_own(corpus_path, make_reci
         train(tmp_path / "corpus", make_recipe(), tmp_path / "run")
     train(tmp_path / "corpus", make_recipe("training.max_steps=3", "model.tied_embeddings=target"), tmp_path / "run")
     assert len(Translator.load(tmp_path / "run", device="cpu").translate(["the dog"])) == 1
+
+
+def test_a_full_disk_stops_the_run_and_leaves_earlier_checkpoints_whole(
+    corpus_path, make_recipe, tmp_path, monkeypatch
+):
+    import errno
+
+    from mtkit.checkpoint import checkpoint
+    from mtkit.errors import writing
+
+    honest = checkpoint.write_tensors
+
+    def write_tensors(tensors, path, metadata=None):
+        if "step-00000015" in str(path) and path.name == "optimizer.safetensors":
+            with writing(path):
+                raise OSError(errno.ENOSPC, "No space left on device")
+        honest(tensors, path, metadata)
+
+    monkeypatch.setattr(checkpoint, "write_tensors", write_tensors)
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(OutputError, match="No space left"):
+        train(corpus_path, make_recipe(), run.path)
+    assert sorted(p.name for p in run.checkpoints.iterdir()) == ["step-00000005", "step-00000010"]
+    monkeypatch.undo()
+    train(corpus_path, make_recipe(), run.path)
+    assert run.is_finished
+
+
+def test_a_line_of_metrics_that_a_kill_cut_short_is_left_out(run):
+    path = run.path / "metrics.jsonl"
+    whole = run.read_metrics()
+    path.write_text(path.read_text() + '{"kind": "train", "step": 25, "samples": {"a": 1}', encoding="utf-8")
+    assert run.read_metrics() == whole

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from mtkit.config.training import TrainingSection
-from mtkit.training.schedule import learning_rate_at, warmup_steps
+from mtkit.training.schedule import learning_rate_at, saving_interval, validation_interval, warmup_steps
 
 
 def rate(step, schedule, max_steps=None, warmup=100):
@@ -45,3 +45,11 @@ def test_a_warmup_longer_than_a_tenth_of_the_run_is_cut():
     assert warmup_steps(training, 2000) == 200
     assert warmup_steps(training, 5) == 0
     assert learning_rate_at(1, training, 5) > 0
+
+
+def test_a_run_is_validated_ten_times_or_every_thousand_steps():
+    training = TrainingSection()
+    assert [validation_interval(training, steps) for steps in (None, 5, 999, 200_000)] == [500, 1, 100, 1000]
+    assert validation_interval(TrainingSection(validate_every_steps=7), 200_000) == 7
+    assert saving_interval(training, 999) == 100
+    assert saving_interval(TrainingSection(save_every_steps=3), 999) == 3
