@@ -58,6 +58,17 @@ class Validation(Section):
     chrf: float
 
 
+class Tally(Section):
+    """What was done since the last line of metrics: sums over updates."""
+
+    loss: float = 0.0
+    nll: float = 0.0
+    num_tokens: int = 0
+    padded_tokens: int = 0
+    grad_norm: float = 0.0
+    num_steps: int = 0
+
+
 class CheckpointState(Section):
     """Where a run stands: with the weights and the optimizer, all that resuming needs."""
 
@@ -66,6 +77,7 @@ class CheckpointState(Section):
     epoch: int
     batch_index: int
     skipped_updates: int = 0
+    tally: Tally = Tally()
     validation: Validation | None = None
     hashes: dict[str, str] = Field({}, description="SHA-256 of the checkpoint's other files.")
 

@@ -39,10 +39,10 @@ app = typer.Typer(
 
 _STOPPED: dict[object, str] = {EXIT_INTERRUPTED: "interrupted", EXIT_TERMINATED: "terminated"}
 
-# Typer raises a usage error of click's, or of its own copy of click, by its version; BadParameter is one in both.
-# How it ends a message with what it suggests: `Did you mean 'a'?` or `(Possible options: --a, --b)`.
+# How typer ends a message with what it suggests: `Did you mean 'a'?` or `(Possible options: --a, --b)`.
 _SUGGESTION = re.compile(r"(.*?)\.?(?: Did you mean (.*)\?| \(Possible options: (.*)\))?")
 
+# Typer raises a usage error of click's, or of its own copy of click, by its version; BadParameter is one in both.
 _UsageError: type = typer.BadParameter.__mro__[1]
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtkit.checkpoint.checkpoint import load_checkpoint, rotate_checkpoints, save_checkpoint
-from mtkit.checkpoint.run_folder import CheckpointState, RunFolder
+from mtkit.checkpoint.run_folder import CheckpointState, RunFolder, Tally
 from mtkit.config.training import TrainingSection
 from mtkit.corpus.batching import Batch, Rows, SpecialIds, collate, plan_batches, split_batch
 from mtkit.corpus.store import CorpusSplit
@@ -30,7 +30,7 @@ _MAX_SKIPPED_IN_A_ROW = 10
 
 @dataclass
 class _Tally:
-    """What was done since the last line of metrics."""
+    """What was done since the last line of metrics, and since when; the sums are kept in checkpoints."""
 
     loss: float = 0.0
     nll: float = 0.0
@@ -38,11 +38,15 @@ class _Tally:
     padded_tokens: int = 0
     grad_norm: float = 0.0
     num_steps: int = 0
+    timed_tokens: int = 0
     started: float = field(default_factory=time.perf_counter)
 
     @property
     def tokens_per_second(self) -> float:
-        return self.num_tokens / max(1e-9, time.perf_counter() - self.started)
+        return self.timed_tokens / max(1e-9, time.perf_counter() - self.started)
+
+    def to_section(self) -> Tally:
+        return Tally(**{name: getattr(self, name) for name in Tally.model_fields})
 
 
 class Trainer:
@@ -106,7 +110,7 @@ class Trainer:
         training = self.training
         validate_every = validation_interval(training, self.max_steps)
         save_every = saving_interval(training, self.max_steps)
-        tally = _Tally()
+        tally = _Tally(**self.state.tally.model_dump())
         best_steps = self._validations_since_best()
         started, first_step = time.perf_counter(), self.state.step
         for step, epoch, index, rows in self._iter_updates():
@@ -126,7 +130,7 @@ class Trainer:
             is_validated = self.state.validation is not None  # it may be among the best
             if step % save_every == 0 or is_last or is_validated or stop.exit_code is not None:
                 paused = time.perf_counter()
-                self._save()
+                self._save(tally)
                 tally.started += time.perf_counter() - paused
             if stop.exit_code is not None:
                 return stop.exit_code
@@ -136,7 +140,7 @@ class Trainer:
             per_step = (time.perf_counter() - started) / (step - first_step)
             self._show_status(log, epoch, tally, rate, per_step)
         if self.run.list_checkpoints()[-1:] != [self.run.checkpoint(self.state.step)]:
-            self._save()
+            self._save(tally)
         return None
 
     def _iter_updates(self) -> Iterator[tuple[int, int, int, Rows]]:
@@ -191,6 +195,7 @@ class Trainer:
             tally.nll += float(nll)
             tally.padded_tokens += batch.tgt_out_ids.numel()
         tally.num_tokens += total_tokens
+        tally.timed_tokens += total_tokens
 
     def _losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -233,8 +238,9 @@ class Trainer:
         values = [sign * r[metric] for r in self.run.read_metrics() if r["kind"] == "validation"]
         return len(values) - 1 - int(np.argmax(values)) if values else 0
 
-    def _save(self) -> None:
-        save_checkpoint(self.run, self.model, self.optimizer, self.state)
+    def _save(self, tally: _Tally) -> None:
+        state = self.state.model_copy(update={"tally": tally.to_section()})
+        save_checkpoint(self.run, self.model, self.optimizer, state)
         keep = self.training.keep_checkpoints
         if self.training.average != "off":
             keep = max(keep, self.training.average_count)

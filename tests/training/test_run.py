@@ -52,7 +52,7 @@ def test_writes_what_it_promises(run):
 
 def test_the_loss_falls(run):
     losses = [r["nll"] for r in run.read_metrics() if r["kind"] == "train"]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses == sorted(losses, reverse=True)
 
 
 def test_only_the_last_two_checkpoints_keep_their_optimizer(run):
@@ -113,7 +113,7 @@ train_model(Path(sys.argv[1]), load_recipe(sys.argv[2]), Path(sys.argv[3]), devi
 
 def start(corpus_path, recipe_path, output):
     arguments = [sys.executable, "-c", COMMAND, str(corpus_path), str(recipe_path), str(output)]
-    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(arguments, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -240,7 +240,7 @@ def test_an_existing_vocabulary_with_other_special_ids_is_trained_and_translates
     sentencepiece.SentencePieceTrainer.train(
         input=[str(text / "train.en"), str(text / "train.de")],
         model_prefix=str(tmp_path / "theirs"),
-        vocab_size=60,
+        vocab_size=50,
         minloglevel=2,
         **ids,
     )
