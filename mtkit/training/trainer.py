@@ -45,6 +45,11 @@ class _Tally:
     def tokens_per_second(self) -> float:
         return self.timed_tokens / max(1e-9, time.perf_counter() - self.started)
 
+    def add(self, update: _Tally) -> None:
+        """Count one more update."""
+        for name in (*Tally.model_fields, "timed_tokens"):
+            setattr(self, name, getattr(self, name) + getattr(update, name))
+
     def to_section(self) -> Tally:
         return Tally(**{name: getattr(self, name) for name in Tally.model_fields})
 
@@ -119,7 +124,7 @@ class Trainer:
                 update={"step": step, "epoch": epoch, "batch_index": index + 1, "validation": None}
             )
             rate = learning_rate_at(step, training, self.max_steps)
-            if step % training.log_every_steps == 0:
+            if step % training.log_every_steps == 0 and tally.num_steps:
                 tally = self._log_training(log, tally, epoch, rate)
             is_last = step == self.max_steps
             if step % validate_every == 0 or is_last:
@@ -162,19 +167,20 @@ class Trainer:
 
     def update(self, step: int, rows: Rows, tally: _Tally) -> None:
         """Make one update from the pairs in `rows`, or skip it where the gradient is not finite."""
-        self.compute_gradients(step, rows, tally)
+        done = _Tally(num_steps=1)
+        self.compute_gradients(step, rows, done)
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.training.clip_norm or float("inf"), error_if_nonfinite=False
         )
         if not torch.isfinite(norm):
             self._skip(step)
-        else:
-            self.skipped_in_a_row = 0
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, self.training, self.max_steps)
-            self.optimizer.step()
-            tally.grad_norm += float(norm)
-        tally.num_steps += 1
+            return
+        self.skipped_in_a_row = 0
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, self.training, self.max_steps)
+        self.optimizer.step()
+        done.grad_norm = float(norm)
+        tally.add(done)  # only now: the sums of a skipped update are not finite
 
     def compute_gradients(self, step: int, rows: Rows, tally: _Tally) -> None:
         """Set the gradients of one update: of the loss a target token, over all micro-batches.

@@ -299,3 +299,20 @@ def test_a_line_of_metrics_that_a_kill_cut_short_is_left_out(run):
     whole = run.read_metrics()
     path.write_text(path.read_text() + '{"kind": "train", "step": 25, "samples": {"a": 1}', encoding="utf-8")
     assert run.read_metrics() == whole
+
+
+def test_skipped_updates_leave_metrics_and_checkpoints_finite(corpus_path, make_recipe, tmp_path, monkeypatch):
+    honest = Trainer._losses
+    calls = []
+
+    def losses(self, batch):
+        calls.append(batch)
+        bad = len(calls) in (3, 6, 7, 8, 9, 10)  # one of the first five updates, all of the next five
+        return tuple(loss * float("nan") if bad else loss for loss in honest(self, batch))
+
+    monkeypatch.setattr(Trainer, "_losses", losses)
+    train(corpus_path, make_recipe("training.save_every_steps=3"), tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    assert "NaN" not in (run.path / "metrics.jsonl").read_text()
+    assert [r["step"] for r in run.read_metrics() if r["kind"] == "train"] == [5, 15, 20]
+    assert run.read_state(run.list_checkpoints()[-1]).skipped_updates == 6
