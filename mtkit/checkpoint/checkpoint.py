@@ -3,25 +3,107 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mtkit.checkpoint.model_folder import WEIGHTS_NAME
-from mtkit.checkpoint.run_folder import OPTIMIZER_NAME, STATE_NAME, CheckpointState, RunFolder, rank_checkpoints
-from mtkit.checkpoint.weights import load_weights, read_tensors, unique_weights, write_tensors
+from mtkit.checkpoint.run_folder import (
+    AVERAGE_NAME,
+    OPTIMIZER_NAME,
+    STATE_NAME,
+    CheckpointState,
+    RunFolder,
+    rank_checkpoints,
+)
+from mtkit.checkpoint.weights import read_tensors, write_tensors
 from mtkit.errors import ModelError
 from mtkit.runtime import console
 from mtkit.runtime.files import atomic_folder, hash_file, write_json
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
 # Checkpoints that keep their optimizer: the last, and the one before it in case the last is damaged.
 _RESUMABLE = 2
 
 
-def save_checkpoint(run: RunFolder, model: nn.Module, optimizer: torch.optim.Optimizer, state: CheckpointState) -> Path:
+@dataclass
+class Snapshot:
+    """The tensors of a run at one step, in main memory, each whole.
+
+    Attributes:
+        weights: By parameter name.
+        optimizer: By `key/parameter name`.
+        average: The moving average of the weights; empty where none is kept.
+    """
+
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    average: dict[str, Tensor] = field(default_factory=dict)
+
+    def to_files(self) -> dict[str, dict[str, Tensor]]:
+        """Return the tensors by the name of the file that holds them."""
+        files = {WEIGHTS_NAME: self.weights, OPTIMIZER_NAME: self.optimizer, AVERAGE_NAME: self.average}
+        return {name: tensors for name, tensors in files.items() if tensors}
+
+
+class CheckpointWriter:
+    """Writes checkpoints in the background while training goes on, one at a time, and rotates them.
+
+    Args:
+        run: The run.
+        keep: How many of the last checkpoints to keep, and of the best.
+        metric: What the best are best in: `bleu`, `chrf` or `loss`.
+    """
+
+    def __init__(self, run: RunFolder, keep: int, metric: str) -> None:
+        self._run = run
+        self._keep = keep
+        self._metric = metric
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+
+    def write(self, make_snapshot: Callable[[], Snapshot], state: CheckpointState) -> None:
+        """Write a checkpoint; returns when the snapshot is taken, after the checkpoint before it has been written.
+
+        Raises:
+            OutputError: This or the checkpoint before cannot be written; earlier ones stay whole.
+        """
+        self.wait()  # first: two snapshots need not be held at once
+        self._pending = self._thread.submit(self._write, make_snapshot(), state)
+
+    def check(self) -> None:
+        """Raise what went wrong in the background, if anything did by now.
+
+        Raises:
+            OutputError: The checkpoint cannot be written; earlier ones stay whole.
+        """
+        if self._pending is not None and self._pending.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait until nothing is left to write.
+
+        Raises:
+            OutputError: The checkpoint cannot be written; earlier ones stay whole.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Wait for what is being written, whatever becomes of it, and end the thread."""
+        self._thread.shutdown(wait=True)
+
+    def _write(self, snapshot: Snapshot, state: CheckpointState) -> None:
+        save_checkpoint(self._run, snapshot, state)
+        rotate_checkpoints(self._run, self._keep, self._metric)
+
+
+def save_checkpoint(run: RunFolder, snapshot: Snapshot, state: CheckpointState) -> Path:
     """Write a checkpoint and return its folder.
 
     Raises:
@@ -29,18 +111,19 @@ def save_checkpoint(run: RunFolder, model: nn.Module, optimizer: torch.optim.Opt
     """
     folder = run.checkpoint(state.step)
     with atomic_folder(folder) as temporary:
-        write_tensors(unique_weights(model), temporary / WEIGHTS_NAME)
-        write_tensors(_optimizer_tensors(model, optimizer), temporary / OPTIMIZER_NAME)
-        hashes = {name: hash_file(temporary / name) for name in (WEIGHTS_NAME, OPTIMIZER_NAME)}
+        hashes = {}
+        for name, tensors in snapshot.to_files().items():
+            write_tensors(tensors, temporary / name)
+            hashes[name] = hash_file(temporary / name)
         write_json(state.model_copy(update={"hashes": hashes}).model_dump(mode="json"), temporary / STATE_NAME)
     return folder
 
 
-def load_checkpoint(run: RunFolder, model: nn.Module, optimizer: torch.optim.Optimizer) -> CheckpointState | None:
-    """Restore the last checkpoint that is whole; a damaged one is reported and the one before it taken.
+def find_last_checkpoint(run: RunFolder) -> Path | None:
+    """Return the last checkpoint that is whole; damaged ones after it are reported, and removed.
 
     Returns:
-        The state restored, or None where the run has no checkpoint.
+        Its folder, or None where the run has no checkpoint.
 
     Raises:
         ModelError: There are checkpoints, and none of them can be restored.
@@ -48,7 +131,7 @@ def load_checkpoint(run: RunFolder, model: nn.Module, optimizer: torch.optim.Opt
     problems = []
     for folder in reversed(run.list_checkpoints()):
         try:
-            state = _restore(run, folder, model, optimizer)
+            _verify(run, folder)
         except ModelError as exc:
             problems.append(exc)
             console.warn(f"checkpoint {folder.name} cannot be used: {exc.message} ({exc.at}); trying the one before it")
@@ -56,12 +139,24 @@ def load_checkpoint(run: RunFolder, model: nn.Module, optimizer: torch.optim.Opt
         for later in run.list_checkpoints():
             if later > folder:
                 shutil.rmtree(later, ignore_errors=True)
-        return state
+        return folder
     if problems:
         raise ModelError(
-            "no checkpoint of the run can be restored", at=run.checkpoints, fix="start anew with --overwrite"
+            "no checkpoint of the run can be restored", at=run.checkpoints, fix="start anew with --restart"
         ) from problems[0]
     return None
+
+
+def read_snapshot(folder: Path) -> Snapshot:
+    """Read the tensors of a checkpoint.
+
+    Raises:
+        ModelError: A file is missing or damaged.
+    """
+    optimizer, average = (
+        read_tensors(folder / name) if (folder / name).is_file() else {} for name in (OPTIMIZER_NAME, AVERAGE_NAME)
+    )
+    return Snapshot(read_tensors(folder / WEIGHTS_NAME), optimizer, average)
 
 
 def rotate_checkpoints(run: RunFolder, keep: int, metric: str) -> None:
@@ -77,32 +172,11 @@ def rotate_checkpoints(run: RunFolder, keep: int, metric: str) -> None:
         (folder / OPTIMIZER_NAME).unlink(missing_ok=True)
 
 
-def _restore(run: RunFolder, folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> CheckpointState:
-    state = run.read_state(folder)
-    for name, wanted in state.hashes.items():
+def _verify(run: RunFolder, folder: Path) -> None:
+    """Compare the files of a checkpoint with the hashes that were noted when it was written."""
+    for name, wanted in run.read_state(folder).hashes.items():
         path = folder / name
         if not path.is_file():
             raise ModelError("the file is missing", at=path, fix="use an earlier checkpoint")
         if hash_file(path) != wanted:
             raise ModelError("the file is damaged: its hash is another", at=path, fix="use an earlier checkpoint")
-    load_weights(model, read_tensors(folder / WEIGHTS_NAME), folder / WEIGHTS_NAME)
-    _restore_optimizer(model, optimizer, read_tensors(folder / OPTIMIZER_NAME))
-    return state
-
-
-def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimizer's state as `key/parameter name` tensors."""
-    return {
-        f"{key}/{name}": value
-        for name, parameter in unique_weights(model).items()
-        for key, value in optimizer.state[parameter].items()
-    }
-
-
-def _restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    states: dict[str, dict[str, Any]] = {}
-    for full_name, tensor in tensors.items():
-        key, _, name = full_name.partition("/")
-        states.setdefault(name, {})[key] = tensor
-    for name, parameter in unique_weights(model).items():
-        optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in states.get(name, {}).items()}

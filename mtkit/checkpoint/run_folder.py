@@ -4,7 +4,8 @@
 recipe.yaml          the resolved recipe
 run.json             what it was started with and what it chose by itself
 config.json, *.spm   the model but for its weights
-checkpoints/         step-00000500/: model.safetensors, optimizer.safetensors, state.json
+checkpoints/         step-00000500/: model.safetensors, optimizer.safetensors, state.json; average.safetensors where a
+                     moving average of the weights is kept
 metrics.jsonl        a record every few steps and at each validation
 log.txt              what was said
 tensorboard/         the same for TensorBoard, where it is installed
@@ -15,6 +16,7 @@ model/               the finished model
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,29 @@ from mtkit.errors import ModelError
 from mtkit.runtime import console
 from mtkit.runtime.files import write_json
 
-RUN_FORMAT_VERSION = 1
+RUN_FORMAT_VERSION = 2
 RUN_NAME = "run.json"
 RECIPE_NAME = "recipe.yaml"
 METRICS_NAME = "metrics.jsonl"
 LOG_NAME = "log.txt"
 STATE_NAME = "state.json"
 OPTIMIZER_NAME = "optimizer.safetensors"
+AVERAGE_NAME = "average.safetensors"
+
+
+class MicroBatch(Section):
+    """How many tokens one device computes at once, from a step on; `reason` says why."""
+
+    from_step: int
+    tokens: int
+    reason: str
+
+
+class Extension(Section):
+    """A run was told to go on beyond its end: from which step, and to which number of steps where it is known."""
+
+    from_step: int
+    max_steps: int | None
 
 
 class RunRecord(Section):
@@ -42,11 +60,21 @@ class RunRecord(Section):
     mtkit_version: str
     torch_version: str
     device: str
+    processor: str
     threads: int
+    processes: int
     corpus: str
     corpus_fingerprint: str
+    init_fingerprint: str | None = Field(None, description="SHA-256 of the weights that training started from.")
     precision: str
     max_steps: int | None = None
+    micro_batches: list[MicroBatch] = Field([])
+    extensions: list[Extension] = Field([])
+    is_finished: bool = False
+
+    def micro_batch_tokens(self, step: int) -> int:
+        """Return how many tokens one device computes at once in update `step`."""
+        return [entry.tokens for entry in self.micro_batches if entry.from_step <= step][-1]
 
 
 class Validation(Section):
@@ -68,16 +96,61 @@ class Tally(Section):
     grad_norm: float = 0.0
     num_steps: int = 0
 
+    def add(self, other: Tally) -> Tally:
+        """Return the sums of both."""
+        return Tally(**{name: getattr(self, name) + getattr(other, name) for name in Tally.model_fields})
+
+
+# A loss is a spike where it lies so many standard deviations, and so large a share, above what is usual; and how far
+# back "usual" looks.
+_SPIKE_DEVIATIONS = 6.0
+_SPIKE_SHARE = 0.1
+_WATCH_DECAY = 0.98
+_WATCH_WARMUP = 50
+
+
+class LossWatch(Section):
+    """What loss is usual: an exponential mean and variance of the updates' losses a token."""
+
+    mean: float = 0.0
+    variance: float = 0.0
+    count: int = 0
+
+    @property
+    def _limit(self) -> float:
+        return self.mean + max(_SPIKE_DEVIATIONS * math.sqrt(self.variance), _SPIKE_SHARE * abs(self.mean))
+
+    def is_spike(self, loss: float) -> bool:
+        """Return whether `loss` lies far above what is usual."""
+        return self.count >= _WATCH_WARMUP and loss > self._limit
+
+    def add(self, loss: float) -> LossWatch:
+        """Return the watch after one more update; a spike counts as the largest loss that is none."""
+        if self.count == 0:
+            return LossWatch(mean=loss, variance=0.0, count=1)
+        if self.is_spike(loss):
+            loss = self._limit
+        weight = 1 - min(_WATCH_DECAY, self.count / (self.count + 1))
+        difference = loss - self.mean
+        return LossWatch(
+            mean=self.mean + weight * difference,
+            variance=(1 - weight) * (self.variance + weight * difference**2),
+            count=self.count + 1,
+        )
+
 
 class CheckpointState(Section):
     """Where a run stands: with the weights and the optimizer, all that resuming needs."""
 
     format_version: int = Field(RUN_FORMAT_VERSION, ge=1)
-    step: int
-    epoch: int
-    batch_index: int
+    step: int = 0
+    epoch: int = 0
+    batch_index: int = 0
     skipped_updates: int = 0
+    skipped_in_a_row: int = 0
+    loss_spikes: int = 0
     tally: Tally = Tally()
+    watch: LossWatch = LossWatch()
     validation: Validation | None = None
     hashes: dict[str, str] = Field({}, description="SHA-256 of the checkpoint's other files.")
 
@@ -97,8 +170,8 @@ class RunFolder:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has its final model."""
-        return (self.model / CONFIG_NAME).is_file()
+        """Whether the run has its final model, and was not told to go on since."""
+        return (self.model / CONFIG_NAME).is_file() and self.read_record().is_finished
 
     def read_record(self) -> RunRecord:
         """Read `run.json`.
@@ -120,6 +193,11 @@ class RunFolder:
         """Return the folder of the checkpoint at `step`."""
         return self.checkpoints / f"step-{step:08d}"
 
+    @staticmethod
+    def step_of(checkpoint: Path) -> int:
+        """Return the step of a checkpoint, by the name of its folder."""
+        return int(checkpoint.name.rpartition("-")[2])
+
     def list_checkpoints(self) -> list[Path]:
         """Return the checkpoints that stand, oldest first."""
         return sorted(p.parent for p in self.checkpoints.glob(f"step-*/{STATE_NAME}"))
@@ -137,6 +215,12 @@ class RunFolder:
         path = self.path / METRICS_NAME
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         return [record for record in map(_parse_record, lines) if record is not None]
+
+
+def find_weights(checkpoint: Path) -> Path:
+    """Return the file of a checkpoint's weights: of their moving average, where one is kept."""
+    average = checkpoint / AVERAGE_NAME
+    return average if average.is_file() else checkpoint / WEIGHTS_NAME
 
 
 def _parse_record(line: str) -> dict[str, Any] | None:
@@ -176,9 +260,9 @@ def find_model(path: Path) -> tuple[Path, Path]:
         if not ranked:
             raise ModelError("the run has no checkpoint yet", at=path, fix="wait for its first checkpoint")
         console.say(f"{path} is not finished: using its checkpoint {ranked[0].name}")
-        return path, ranked[0] / WEIGHTS_NAME
+        return path, find_weights(ranked[0])
     if (path / STATE_NAME).is_file() and RunFolder(path.parents[1]).is_run:
-        return path.parents[1], path / WEIGHTS_NAME
+        return path.parents[1], find_weights(path)
     if not path.is_dir():
         problem = "this is a file, not a model folder" if path.exists() else "no such model folder"
         raise ModelError(problem, at=path, fix="give a run or a model folder that mtkit train made")
@@ -194,11 +278,13 @@ def _best_metric(run: RunFolder) -> str:
 def _read_section(kind: type[Any], path: Path) -> Any:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(raw.get("format_version"), int) and raw["format_version"] > RUN_FORMAT_VERSION:
+        version = raw.get("format_version")
+        if isinstance(version, int) and version != RUN_FORMAT_VERSION:
+            is_newer = version > RUN_FORMAT_VERSION
             raise ModelError(
-                f"the run has format {raw['format_version']}, and this mtkit knows formats up to {RUN_FORMAT_VERSION}",
+                f"the run has format {version}, and this mtkit knows format {RUN_FORMAT_VERSION}",
                 at=path,
-                fix="update mtkit",
+                fix="update mtkit" if is_newer else "use the finished model in its folder `model`, or --restart it",
             )
         return kind.model_validate(raw)
     except (OSError, ValueError, AttributeError, ValidationError) as exc:

@@ -75,6 +75,18 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> No
     """
     import torch
 
+    check_weights(model, tensors, path)
+    with torch.no_grad():
+        for name, parameter in unique_weights(model).items():
+            parameter.copy_(tensors[name])
+
+
+def check_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Refuse tensors that were read from `path` and are not those of a model.
+
+    Raises:
+        ModelError: Names or shapes are not those of the model.
+    """
     wanted = unique_weights(model)
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     if missing or extra:
@@ -82,16 +94,14 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> No
         raise ModelError(
             f"the weights do not fit config.json: the file {what}", at=path, fix="use the files of one model"
         )
-    with torch.no_grad():
-        for name, parameter in wanted.items():
-            if parameter.shape != tensors[name].shape:
-                raise ModelError(
-                    f"the weights do not fit config.json: '{name}' is {list(tensors[name].shape)}, "
-                    f"not {list(parameter.shape)}",
-                    at=path,
-                    fix="use the files of one model",
-                )
-            parameter.copy_(tensors[name])
+    for name, parameter in wanted.items():
+        if parameter.shape != tensors[name].shape:
+            raise ModelError(
+                f"the weights do not fit config.json: '{name}' is {list(tensors[name].shape)}, "
+                f"not {list(parameter.shape)}",
+                at=path,
+                fix="use the files of one model",
+            )
 
 
 def _not_safetensors(path: Path, reason: str) -> ModelError:

@@ -25,6 +25,7 @@ from mtkit.errors import (
     OutputError,
     RecipeError,
 )
+from mtkit.runtime.memory import is_out_of_memory
 from mtkit.version import __version__
 
 app = typer.Typer(
@@ -109,7 +110,7 @@ def _report(exc: BaseException) -> int:
             return _print_error(OutputError(f"cannot write: {exc.strerror}", at=place, fix="free space there"))
         case Exception() if isinstance(exc, _UsageError):
             return _print_error(_explain_usage(exc))
-        case Exception() if _is_out_of_memory(exc):
+        case Exception() if is_out_of_memory(exc):
             return _print_error(DeviceError("out of memory", fix="use smaller batches or a smaller model"))
         case _:
             _tell("".join(traceback.format_exception(exc)))
@@ -126,13 +127,6 @@ def _explain_usage(exc: Exception) -> RecipeError:
     suggestion = next(filter(None, suggestions), None)
     fix = f"did you mean {suggestion}?" if suggestion else f"see {command} --help"
     return RecipeError(message[:1].lower() + message[1:], at=command, fix=fix)
-
-
-def _is_out_of_memory(exc: Exception) -> bool:
-    """Return whether Python, torch on a GPU, or torch's allocator on the CPU found no memory."""
-    return (
-        isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(exc)
-    )
 
 
 def _discard_output() -> None:

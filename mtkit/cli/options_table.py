@@ -54,15 +54,20 @@ def _select(section: str | None) -> list[tuple[str, FieldInfo]]:
 
 
 def _describe(name: str, info: FieldInfo) -> dict[str, Any]:
-    bounds = [
-        f"{sign} {getattr(rule, key)}" for rule in info.metadata for key, sign in _BOUNDS.items() if hasattr(rule, key)
-    ]
     return {
         "field": name,
-        "type": " ".join([_name_type(info.annotation), ", ".join(bounds)]).strip(),
+        "type": _name_bounded(info.annotation, info),
         "default": info.get_default(call_default_factory=True),
         "help": info.description or "",
     }
+
+
+def _name_bounded(annotation: Any, info: FieldInfo) -> str:
+    """Return a type with the bounds of a field: `integer >= 0`."""
+    bounds = [
+        f"{sign} {getattr(rule, key)}" for rule in info.metadata for key, sign in _BOUNDS.items() if hasattr(rule, key)
+    ]
+    return " ".join([_name_type(annotation), ", ".join(bounds)]).strip()
 
 
 def _name_type(annotation: Any) -> str:
@@ -72,6 +77,10 @@ def _name_type(annotation: Any) -> str:
         return " | ".join(map(str, arguments))
     if origin in (Union, types.UnionType):
         return " or ".join(_name_type(argument) for argument in arguments if argument is not type(None))
+    if origin is Annotated:
+        return _name_bounded(*arguments)
+    if origin is dict:
+        return f"mapping of {_name_type(arguments[0])} to {_name_type(arguments[1])}"
     if origin is list:
         return f"list of {_name_type(arguments[0])}"
     if origin is tuple:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -130,7 +131,7 @@ def _train(recipe: Recipe, output: Path, device: DeviceName, threads: int | None
     from mtkit.training.run import train_model
 
     folder = output / "run"
-    outcome = train_model(output / "corpus", recipe, folder, device=device, threads=threads, overwrite=overwrite)
+    outcome = train_model(output / "corpus", recipe, folder, device=device, threads=threads, restart=overwrite)
     if outcome.model is None:
         console.say("stopped; the same command goes on from here")
         raise typer.Exit(outcome.exit_code or 0)
@@ -145,17 +146,19 @@ def _translate(
     """Return the model's translations of the test set, and keep them as text."""
     from mtkit.cli.systems import read_lines, translate_lines, write_lines
 
+    assert corpus.test is not None
     path = output / HYPOTHESES_NAME
+    tags = [corpus.tag_of(pair.corpus) for pair in corpus.test]
     made_from = {
         "model": {file.name: hash_file(file) for file in sorted(model.iterdir()) if file.suffix != ".md"},
         "source": hash_file(corpus.text_path("test", "source")),
         "decoding": recipe.decoding.model_dump(mode="json"),
+        "tags": [[tag, len(list(lines))] for tag, lines in itertools.groupby(tags)],
     }
     if path.is_file() and _read_record(output, "translation") == {**made_from, "hypotheses": hash_file(path)}:
         _skip(path, "same model, same test text, same decoding", "translated")
         return read_lines(path)
-    assert corpus.test is not None
-    hypotheses = translate_lines(model, corpus.test.source_lines(), recipe.decoding, device, threads)
+    hypotheses = translate_lines(model, corpus.test.source_lines(), recipe.decoding, device, threads, tags)
     write_lines(hypotheses, path)
     # What was scored before, if anything, was something else.
     write_json({"made_from": {"translation": {**made_from, "hypotheses": hash_file(path)}}}, output / SCORES_NAME)

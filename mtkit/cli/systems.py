@@ -79,12 +79,17 @@ def read_system(
 
 
 def translate_lines(
-    model: Path, source: Sequence[str], decoding: DecodingSection, device: DeviceName, threads: int | None
+    model: Path,
+    source: Sequence[str],
+    decoding: DecodingSection,
+    device: DeviceName,
+    threads: int | None,
+    tags: Sequence[str | None] | None = None,
 ) -> list[str]:
-    """Return a model's translation of each line.
+    """Return a model's translation of each line; `tags` as in `Translator.translate`.
 
     Raises:
-        ModelError: The folder is no model, or it is damaged.
+        ModelError: The folder is no model, it is damaged, or a tag is no piece of its vocabulary.
         DeviceError: The device is absent, or its memory too small.
     """
     from mtkit.decoding.translator import Translator
@@ -92,7 +97,7 @@ def translate_lines(
     translator = Translator.load(model, device=device, decoding=decoding, threads=threads)
     with console.progress(f"translating with {model}", total=len(source), unit="lines") as advance:
         hypotheses = []
-        for translation in translator.iter_translations(source):
+        for translation in translator.iter_translations(source, tags=tags):
             hypotheses.append(translation.text)
             advance()
     return hypotheses

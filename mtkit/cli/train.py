@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mtkit.cli.options import OverwriteOption, QuietOption, SetOption, ThreadsOption, gather, recipe_option
+from mtkit.cli.options import QuietOption, SetOption, ThreadsOption, gather, recipe_option
 from mtkit.config.model import Preset
+from mtkit.errors import RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
 
@@ -22,7 +23,10 @@ def train(
     max_minutes: Annotated[float | None, recipe_option("training.max_minutes", "--max-minutes")] = None,
     device: Annotated[DeviceName, typer.Option("--device", help="Where to compute.")] = "auto",
     threads: ThreadsOption = None,
-    overwrite: OverwriteOption = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Start anew: replace the run that stands there.")] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Let the run that stands there go on to a new end, such as more steps.")
+    ] = False,
     set_: SetOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -31,6 +35,8 @@ def train(
     The finished model is RUN/model. Ctrl-C saves a checkpoint; the same command goes on from there.
 
     Example: `mtkit train --corpus corpus --preset small --max-minutes 60 -o run`
+
+    On several GPUs: `torchrun --nproc-per-node 8 -m mtkit train --corpus corpus --preset base -o run`
     """
     resolved = gather(
         recipe,
@@ -43,9 +49,11 @@ def train(
     )
     from mtkit.training.run import train_model
 
-    outcome = train_model(corpus, resolved, output, device=device, threads=threads, overwrite=overwrite)
+    if restart and extend:
+        raise RecipeError("--restart and --extend contradict each other", at="mtkit train", fix="give one of them")
+    outcome = train_model(corpus, resolved, output, device=device, threads=threads, restart=restart, extend=extend)
     if outcome.was_up_to_date:
-        console.say(f"{output} is finished and up to date: nothing to do (--overwrite trains anew)")
+        console.say(f"{output} is finished and up to date: nothing to do (--restart trains anew)")
     if outcome.exit_code is not None:
         console.say("stopped; the same command goes on from here")
         raise typer.Exit(outcome.exit_code)

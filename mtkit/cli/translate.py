@@ -40,9 +40,7 @@ def translate(
     scores: Annotated[
         Path | None, typer.Option("--scores", help="Also write a table of score, log_prob, tokens and cut, a row each.")
     ] = None,
-    tag: Annotated[
-        str | None, typer.Option("--tag", help="Put before each line, for models of several languages: `<2de>`.")
-    ] = None,
+    tag: Annotated[str | None, recipe_option("decoding.tag", "--tag")] = None,
     batch_size: Annotated[int | None, recipe_option("decoding.batch_size", "--batch-size", panel=_MORE)] = None,
     batch_tokens: Annotated[int | None, recipe_option("decoding.batch_tokens", "--batch-tokens", panel=_MORE)] = None,
     precision: Annotated[
@@ -70,6 +68,7 @@ def translate(
         "decoding.beam_size": ("--beam-size", beam_size),
         "decoding.n_best": ("--n-best", n_best),
         "decoding.length_penalty": ("--length-penalty", length_penalty),
+        "decoding.tag": ("--tag", tag),
         "decoding.batch_size": ("--batch-size", batch_size),
         "decoding.batch_tokens": ("--batch-tokens", batch_tokens),
         "decoding.precision": ("--precision", precision),
@@ -88,7 +87,7 @@ def translate(
     from mtkit.decoding.pipeline import translate_stream
     from mtkit.decoding.translator import Translator
 
-    translator = Translator.load(model, device=device, decoding=decoding, threads=threads, tag=tag)
+    translator = Translator.load(model, device=device, decoding=decoding, threads=threads)
     with ExitStack() as stack:
         answers = stack.enter_context(open_output(output))
         table = None if scores is None else stack.enter_context(open_output(scores))

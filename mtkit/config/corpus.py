@@ -12,6 +12,9 @@ from mtkit.config.section import Section
 # A BCP-47 tag such as `en`, `de-AT`, `zh-Hant` or `sr-Latn-RS`.
 LANGUAGE_PATTERN = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"
 
+# A symbol such as `<bt>` or `<2de>`.
+TAG_PATTERN = r"^<[^<>\s]+>$"
+
 
 class TextSource(Section):
     """One place that parallel text comes from: two text files, one table, or a Hugging Face data set."""
@@ -35,6 +38,12 @@ class TextSource(Section):
         "into nested values: `translation.en`. Default: found by the two languages, or `source` and `target`.",
     )
     name: str | None = Field(None, description="Name kept with each pair. Default: the file or data set name.")
+    tag: str | None = Field(
+        None,
+        pattern=TAG_PATTERN,
+        description="Symbol put before each source sentence of this corpus, such as <bt> (back-translated) or <2de> "
+        "(translate into German).",
+    )
 
     @field_validator("columns", mode="before")
     @classmethod

@@ -26,6 +26,11 @@ class DecodingSection(Section):
         description="Longer lines are cut at sentence marks, else clauses, words or characters, translated "
         "in parts and rejoined.",
     )
+    tag: str | None = Field(
+        None,
+        description="Symbol put before each source sentence, such as <2de> (translate into German), for models whose "
+        "training text had such tags.",
+    )
     batch_size: int = Field(64, ge=1, description="Sentences translated at once, at most.")
     batch_tokens: int = Field(4096, ge=16, description="Source tokens translated at once, padding included, at most.")
     precision: Literal["fp32", "bf16", "auto"] = Field(

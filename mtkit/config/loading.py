@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -138,10 +138,9 @@ def get_field(dotted: str) -> FieldInfo:
 
 def _lay_over(raw: dict[str, Any], override: Override) -> None:
     """Set one dotted field in the nested mapping, making the mappings and list items on the way."""
-    *outer, last = override.field.split(".")
+    outer, last = _split_field(override.field)
     place: Any = raw
-    for name, following in zip(outer, [*outer[1:], last], strict=True):
-        empty: Any = [] if following.isdigit() else {}
+    for name, empty in outer:
         if isinstance(place, list):
             _grow(place, name, override)
             if place[int(name)] is None:
@@ -164,6 +163,26 @@ def _lay_over(raw: dict[str, Any], override: Override) -> None:
             at=override.given_as,
             fix="name the field as in `mtkit options`",
         )
+
+
+def _split_field(dotted: str) -> tuple[list[tuple[str, Any]], str]:
+    """Return the names on the way to a field, each with what is made there if nothing is, and the last name.
+
+    What follows a field that maps names to values is one name, dots and digits included.
+    """
+    names = dotted.split(".")
+    outer: list[tuple[str, Any]] = []
+    section: type[Section] | None = Recipe
+    for position, name in enumerate(names[:-1], start=1):
+        if name.isdigit():
+            info = None
+        else:
+            info = section.model_fields.get(name) if section is not None else None
+            section = None if info is None else _section_of(info.annotation)
+        if info is not None and _is_mapping(info.annotation):
+            return [*outer, (name, {})], ".".join(names[position:])
+        outer.append((name, [] if names[position].isdigit() else {}))
+    return outer, names[-1]
 
 
 def _grow(items: list[Any], name: str, override: Override) -> None:
@@ -211,6 +230,10 @@ def _section_of(annotation: Any) -> type[Section] | None:
 
 def _is_list(annotation: Any) -> bool:
     return getattr(annotation, "__origin__", None) is list
+
+
+def _is_mapping(annotation: Any) -> bool:
+    return any(get_origin(candidate) is dict for candidate in (annotation, *get_args(annotation)))
 
 
 def _explain(error: Any, file: Path | None, lines: Lines, given: Mapping[str, str]) -> RecipeError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,11 +17,49 @@ class TrainingSection(Section):
     batch_tokens: int = Field(
         4096, ge=16, description="Tokens of one update: rows x longest side, padding included, over all processes."
     )
-    micro_batch_tokens: int | None = Field(
+    micro_batch_tokens: Annotated[int, Field(ge=16)] | Literal["auto"] = Field(
+        "auto",
+        description="Tokens that one device computes at once; an update is split into so many pieces as that takes "
+        "(gradient accumulation). auto: the largest that fits into memory, found before the first update.",
+    )
+    parallel: Literal["ddp", "fsdp"] = Field(
+        "ddp",
+        description="With several processes: each holds the whole model (ddp), or a part of it (fsdp), for models that "
+        "outgrow a device.",
+    )
+    activation_checkpointing: bool = Field(
+        False,
+        description="Compute the layers again in the backward pass instead of keeping what they made: less memory, "
+        "slower.",
+    )
+    init_from: Path | None = Field(
         None,
-        ge=16,
-        description="Tokens computed at once; an update is split into so many pieces as that takes "
-        "(gradient accumulation). Default: the whole update.",
+        description="Model folder or run whose weights training starts from (fine-tuning). With another vocabulary the "
+        "pieces that both have keep their embeddings.",
+    )
+    corpus_weights: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        None,
+        description="Shares in which the corpora are drawn, by the name kept with each pair; a corpus not named "
+        "here has weight 1.",
+    )
+    corpus_temperature: float | None = Field(
+        None,
+        ge=1,
+        description="Draw corpora in proportion to pairs^(1/temperature): 1 as they are, larger evens them out.",
+    )
+    subword_sampling: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Segment the training text anew at each pass: for a bpe vocabulary the chance of leaving a merge "
+        "out (BPE-dropout, 0.1 is usual), for unigram the sharpness of the distribution drawn from (0.2 is usual; "
+        "smaller is more random). 0 for always the best segmentation.",
+    )
+    r_drop: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of R-Drop: every batch passes twice with other dropout, and the two outputs are drawn "
+        "together (5 is usual). Twice the work an update.",
     )
     max_steps: int | None = Field(None, ge=1, description="Updates to make.")
     max_epochs: int | None = Field(None, ge=1, description="Stop after so many passes over the training text.")
@@ -69,12 +108,21 @@ class TrainingSection(Section):
     keep_checkpoints: int = Field(5, ge=1, description="Keep so many of the last checkpoints, and as many best ones.")
     best_metric: Literal["bleu", "chrf", "loss"] = Field("bleu", description="What the best checkpoint is best in.")
     patience: int | None = Field(None, ge=1, description="Stop after so many validations without a better one.")
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Keep an exponential moving average of the weights with this decay an update (0.999 is usual); it "
+        "is what is validated, and what the final model is made of.",
+    )
     average: Literal["last", "best", "off"] = Field("best", description="Which checkpoints make the final model.")
     average_count: int = Field(5, ge=1, description="How many of them are averaged.")
     log_every_steps: int = Field(50, ge=1, description="Write a line of metrics after so many updates.")
 
     @model_validator(mode="after")
-    def _micro(self) -> TrainingSection:
-        if self.micro_batch_tokens is not None and self.micro_batch_tokens > self.batch_tokens:
+    def _fits(self) -> TrainingSection:
+        if self.micro_batch_tokens != "auto" and self.micro_batch_tokens > self.batch_tokens:
             raise ValueError("`micro_batch_tokens` is a part of `batch_tokens` and cannot be larger")
+        if self.corpus_weights is not None and self.corpus_temperature is not None:
+            raise ValueError("give `corpus_weights` or `corpus_temperature`, not both")
         return self

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from mtkit.corpus.store import CorpusSplit
+    from mtkit.corpus.subwords import SubwordSampler
 
 Rows = NDArray[np.int64]
 
@@ -52,6 +53,7 @@ def plan_batches(
     batch_tokens: int,
     seed: int,
     epoch: int,
+    rows: Rows | None = None,
 ) -> list[Rows]:
     """Return the batches of one epoch, each as the rows of the corpus that it holds.
 
@@ -65,7 +67,11 @@ def plan_batches(
         batch_tokens: Limit of a batch.
         seed: The run's seed.
         epoch: 0-based.
+        rows: `(count,)`, which rows to batch, some perhaps several times; None for each row once.
     """
+    if rows is not None:
+        places = plan_batches(source_lengths[rows], target_lengths[rows], batch_tokens, seed, epoch)
+        return [rows[batch] for batch in places]
     generator = np.random.Generator(np.random.PCG64(derive_seed(seed, "order", epoch)))
     source = source_lengths.astype(np.int64) + 1
     target = target_lengths.astype(np.int64) + 1
@@ -105,11 +111,21 @@ def _cut(rows: Rows, longest: NDArray[np.int64], limit: int) -> list[Rows]:
     return batches
 
 
-def collate(split: CorpusSplit, rows: Rows, special: SpecialIds) -> Batch:
-    """Read pairs of a prepared corpus and return them as a padded batch."""
+def collate(
+    split: CorpusSplit, rows: Rows, special: SpecialIds, sampler: SubwordSampler | None = None, seed: int = 0
+) -> Batch:
+    """Read pairs of a prepared corpus and return them as a padded batch.
+
+    Args:
+        split: Where the pairs are.
+        rows: `(batch,)`, which of them.
+        special: The ids of padding, end of sentence and start.
+        sampler: Segments the text anew; None for the segmentation that is stored.
+        seed: What the sampler draws with.
+    """
     import torch
 
-    sources, targets = split.token_ids(rows)
+    sources, targets = split.token_ids(rows) if sampler is None else sampler.sample(split, rows, seed)
     src_ids = _pad(sources, special.pad_id, 1)
     src_lengths = [len(ids) for ids in sources]
     src_ids[np.arange(len(rows)), src_lengths] = special.eos_id

@@ -39,6 +39,13 @@ class SplitStatistics(_Record):
     target: SideStatistics
 
 
+class CorpusStatistics(_Record):
+    """One of the corpora that the pairs come from: its training pairs, and the tag before its sources."""
+
+    pairs: int
+    tag: str | None = None
+
+
 class InputFile(_Record):
     """A file that the corpus was made from."""
 
@@ -52,7 +59,8 @@ class Manifest(_Record):
 
     `request` says what was asked for: the settings, and the hash of every input in place of its path. `dropped` counts
     training pairs by reason, `repaired` lines of any split by what was replaced in them, and `noted` what was seen and
-    kept. `warnings` are sentences for a person.
+    kept. `warnings` are sentences for a person. `corpora` names every corpus that pairs come from, those of validation
+    and test included.
     """
 
     format: Literal["mtkit prepared corpus"] = "mtkit prepared corpus"
@@ -67,6 +75,7 @@ class Manifest(_Record):
     noted: dict[str, int]
     warnings: list[str]
     splits: dict[str, SplitStatistics]
+    corpora: dict[str, CorpusStatistics] = {}
     vocabulary_sizes: dict[str, int]
     inputs: list[InputFile]
     request: dict[str, Any]

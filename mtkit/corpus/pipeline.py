@@ -19,13 +19,14 @@ from mtkit.corpus.columns import Languages
 from mtkit.corpus.encoding import Encoder
 from mtkit.corpus.held_out import HeldOut, find_overlap, read_held_out
 from mtkit.corpus.languages import find_languages
-from mtkit.corpus.manifest import Manifest, write_manifest
+from mtkit.corpus.manifest import CorpusStatistics, Manifest, write_manifest
 from mtkit.corpus.readers import CHUNK_PAIRS, iter_pairs
 from mtkit.corpus.reading import Reading
 from mtkit.corpus.request import Request
 from mtkit.corpus.splitting import Assignment, PairHashes, assign_pairs
 from mtkit.corpus.spool import Spool
 from mtkit.corpus.store import HELD_OUT, HeldOutName
+from mtkit.corpus.tags import Tags, add_tags, collect_tags, find_tag_ids, find_untagged
 from mtkit.corpus.tokenizer import Tokenizer, learn_tokenizer, save_tokenizers
 from mtkit.corpus.writer import SplitWriter
 from mtkit.errors import DataError, ModelError
@@ -50,12 +51,13 @@ def fill_folder(
 ) -> None:
     """Write a prepared corpus into an empty folder; see `mtkit.corpus.prepare.prepare_corpus`."""
     findings = Findings()
+    tags = collect_tags(corpus)
     languages = find_languages(corpus)
     if None in languages:
         findings.warnings.append("the languages are not known: name them with --source-language and --target-language")
     held_out = read_held_out(corpus, languages, findings.repaired, findings.warnings)
     given = {name: PairHashes.of(lines.sources, lines.targets) for name, lines in held_out.items()}
-    findings.warnings += find_overlap(given)
+    findings.warnings += find_overlap(given) + find_untagged(corpus)
     with Spool(folder / "text.spool") as spool:
         hashes = _read_training(corpus, languages, spool, findings)
         if len(hashes) == 0:
@@ -66,8 +68,8 @@ def fill_folder(
         findings.noted.update(assignment.noted)
         if not assignment.train.any():
             raise _nothing_left(findings)
-        source, target = _build_tokenizers(vocabulary, spool, assignment.train)
-        encoder = Encoder(source, target, threads)
+        source, target = _build_tokenizers(vocabulary, tags, spool, assignment.train)
+        encoder = Encoder(source, target, threads, find_tag_ids(tags, source, vocabulary.source_model))
         writers = {"train": SplitWriter(folder / "train", source.unk_id, target.unk_id)}
         with writers["train"]:
             held_out |= _write_training(encoder, writers["train"], spool, assignment, corpus, findings)
@@ -79,7 +81,7 @@ def fill_folder(
             _write_held_out(encoder, writers[name], held_out[name])
             held_out[name].write_text(folder, name)
     save_tokenizers(source, target, folder)
-    _write_manifest(folder, corpus, vocabulary, languages, request, findings, writers, (source, target))
+    _write_manifest(folder, corpus, vocabulary, languages, tags, request, findings, writers, (source, target))
 
 
 def _write_manifest(
@@ -87,6 +89,7 @@ def _write_manifest(
     corpus: CorpusSection,
     vocabulary: VocabularySection,
     languages: Languages,
+    tags: Tags,
     request: Request,
     findings: Findings,
     writers: Mapping[str, SplitWriter],
@@ -106,6 +109,7 @@ def _write_manifest(
         noted=findings.noted,
         warnings=findings.warnings,
         splits={name: writer.statistics() for name, writer in writers.items()},
+        corpora={name: CorpusStatistics(pairs=writers["train"].corpora[name], tag=tag) for name, tag in tags.items()},
         vocabulary_sizes={"source": len(tokenizers[0]), "target": len(tokenizers[1])},
         inputs=request.inputs,
         request=request.settings,
@@ -148,9 +152,12 @@ def _nothing_left(findings: Findings) -> DataError:
 
 
 def _build_tokenizers(
-    vocabulary: VocabularySection, spool: Spool, train: npt.NDArray[np.bool_]
+    vocabulary: VocabularySection, tags: Tags, spool: Spool, train: npt.NDArray[np.bool_]
 ) -> tuple[Tokenizer, Tokenizer]:
-    """Return the tokenizers of source and target: those that are given, or learned from the training text."""
+    """Return the tokenizers of source and target: those that are given, or learned from the training text.
+
+    A tag is a symbol of the vocabulary that encodes the source: a target vocabulary of its own has no use for it.
+    """
     if vocabulary.source_model:
         source = Tokenizer.load(vocabulary.source_model)
         target = Tokenizer.load(vocabulary.target_model) if vocabulary.target_model else source
@@ -167,7 +174,8 @@ def _build_tokenizers(
     learned = []
     for side in sides:
         with console.progress("learning the vocabulary", unit="lines"):
-            learned.append(learn_tokenizer(spool.iter_lines(side, rows), vocabulary))
+            section = vocabulary if side == "target" else add_tags(vocabulary, tags)
+            learned.append(learn_tokenizer(spool.iter_lines(side, rows), section))
     return learned[0], learned[-1]
 
 

@@ -10,6 +10,7 @@ from mtkit.corpus.manifest import is_prepared_corpus
 from mtkit.corpus.pipeline import fill_folder
 from mtkit.corpus.request import Request, build_request, find_differences
 from mtkit.corpus.store import PreparedCorpus
+from mtkit.corpus.tags import collect_tags
 from mtkit.errors import MtkitError, OutputError, RecipeError
 from mtkit.runtime.files import atomic_folder
 
@@ -44,6 +45,7 @@ def prepare_corpus(
     """
     if not corpus.train:
         raise RecipeError("no training text", at="corpus.train", fix="give --source and --target, or a recipe")
+    collect_tags(corpus)  # what contradicts itself there shows before anything is read
     _refuse_foreign(output)
     request = build_request(corpus, vocabulary)
     if not overwrite and _holds(output, request):

@@ -15,6 +15,8 @@ def show_corpus(manifest: Manifest) -> None:
     languages = f"{manifest.source_language or '?'} to {manifest.target_language or '?'}"
     console.show_table(f"Training text, {languages}", ["", "pairs", "share"], build_flow_rows(manifest))
     console.show_table("Prepared corpus, lengths in tokens", _SPLIT_COLUMNS, build_split_rows(manifest))
+    if len(rows := build_corpus_rows(manifest)) > 1:
+        console.show_table("Training text by corpus", ["", "tag", "pairs", "share"], rows)
 
 
 def build_flow_rows(manifest: Manifest) -> Rows:
@@ -34,6 +36,13 @@ def build_flow_rows(manifest: Manifest) -> Rows:
         *((f"replaced: {what}", count) for what, count in manifest.repaired.items() if count),
     ]
     return [(what, count, f"{count / total:.2%}" if total else "") for what, count in counts]
+
+
+def build_corpus_rows(manifest: Manifest) -> Rows:
+    """Return the tag and the training pairs of each corpus that has any."""
+    corpora = {name: corpus for name, corpus in manifest.corpora.items() if corpus.pairs}
+    total = sum(corpus.pairs for corpus in corpora.values())
+    return [(name, corpus.tag or "", corpus.pairs, f"{corpus.pairs / total:.2%}") for name, corpus in corpora.items()]
 
 
 _SPLIT_COLUMNS = ("", "pairs", "tokens", "a word", "unknown", "50 %", "90 %", "99 %", "max")

@@ -20,6 +20,7 @@ SplitName = Literal["train", "valid", "test"]
 HeldOutName = Literal["valid", "test"]
 HELD_OUT: tuple[HeldOutName, ...] = ("valid", "test")
 Ids = npt.NDArray[np.int32]
+Codes = npt.NDArray[np.unsignedinteger[Any]]
 
 
 def build_schema() -> Any:
@@ -49,6 +50,7 @@ class CorpusSplit:
         self._starts = np.cumsum([0, *(len(chunk) for chunk in table["source_ids"].chunks)])
         self._source_chunks = _view_lists(table["source_ids"])
         self._target_chunks = _view_lists(table["target_ids"])
+        self._text_chunks = [_view_strings(table[side]) for side in ("source", "target")]
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -81,9 +83,39 @@ class CorpusSplit:
         Returns:
             For source and target, an int32 array for each row: read-only views of the file.
         """
-        chunks = np.searchsorted(self._starts, rows, side="right") - 1
-        places = list(zip(chunks.tolist(), (rows - self._starts[chunks]).tolist(), strict=True))
+        places = self._find_places(rows)
         return _gather(self._source_chunks, places), _gather(self._target_chunks, places)
+
+    def texts(self, rows: npt.NDArray[np.integer]) -> tuple[list[str], list[str]]:
+        """Return the text of some rows: the sources and the targets.
+
+        Args:
+            rows: `(count,)` row numbers in any order.
+        """
+        places = self._find_places(rows)
+        sources, targets = (_gather_text(chunks, places) for chunks in self._text_chunks)
+        return sources, targets
+
+    @cached_property
+    def corpus_codes(self) -> Codes:
+        """The corpus that each row comes from, as an index of `corpus_names`: `(rows,)`, in the smallest type."""
+        smallest = np.min_scalar_type(max(0, len(self.corpus_names) - 1))
+        chunks = [chunk.indices.to_numpy().astype(smallest) for chunk in self._corpora.chunks]
+        return np.concatenate([np.zeros(0, smallest), *chunks])
+
+    @cached_property
+    def corpus_names(self) -> list[str]:
+        """The names of the corpora that rows come from, in the order in which they first appear."""
+        return self._corpora.chunk(0).dictionary.to_pylist() if self._corpora.num_chunks else []
+
+    @cached_property
+    def _corpora(self) -> Any:
+        return self._table["corpus"].dictionary_encode().unify_dictionaries()
+
+    def _find_places(self, rows: npt.NDArray[np.integer]) -> list[tuple[int, int]]:
+        """Return the chunk that holds each row, and its place there."""
+        chunks = np.searchsorted(self._starts, rows, side="right") - 1
+        return list(zip(chunks.tolist(), (rows - self._starts[chunks]).tolist(), strict=True))
 
     def source_lines(self) -> list[str]:
         """Return the text of all sources, in memory: for validation and test sets."""
@@ -157,6 +189,11 @@ class PreparedCorpus:
         """The test pairs, None where there are none."""
         return self._open("test")
 
+    def tag_of(self, corpus: str) -> str | None:
+        """Return the tag that stands before the sources of a corpus, by the name that is kept with its pairs."""
+        known = self.manifest.corpora.get(corpus)
+        return None if known is None else known.tag
+
     def text_path(self, split: HeldOutName, side: Literal["source", "target"]) -> Path:
         """Return the path of a validation or test set's plain text, one sentence a line."""
         return self.path / f"{split}.{side}.txt"
@@ -180,6 +217,20 @@ def _read_shard(path: Path) -> Any:
 def _view_lists(column: Any) -> list[tuple[Ids, Ids]]:
     """Return offsets and values of each chunk of a list column, as views."""
     return [(chunk.offsets.to_numpy(), chunk.values.to_numpy()) for chunk in column.chunks]
+
+
+def _view_strings(column: Any) -> list[tuple[Ids, memoryview]]:
+    """Return offsets and bytes of each chunk of a string column, as views."""
+    views = []
+    for chunk in column.chunks:
+        _, offsets, data = chunk.buffers()
+        places = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        views.append((places, memoryview(data if data is not None else b"")))
+    return views
+
+
+def _gather_text(chunks: list[tuple[Ids, memoryview]], places: list[tuple[int, int]]) -> list[str]:
+    return [str(chunks[chunk][1][slice(*chunks[chunk][0][row : row + 2])], "utf-8") for chunk, row in places]
 
 
 def _lengths(chunks: list[tuple[Ids, Ids]]) -> Ids:

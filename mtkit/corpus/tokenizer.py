@@ -7,12 +7,15 @@ import io
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
 
 from mtkit.config.vocabulary import VocabularySection
+from mtkit.corpus.segmentation import RandomSegmenter
+from mtkit.corpus.spm_file import ModelKind, SpmFile
 from mtkit.errors import ModelError, RecipeError, writing
 
 PAD_ID, UNK_ID, BOS_ID, EOS_ID = range(4)
@@ -57,6 +60,7 @@ class Tokenizer:
             self._processor = None
         if self._processor is None:
             raise ModelError("not a SentencePiece model", at=origin, fix="give the .model or .spm file of one")
+        self._segmenter: RandomSegmenter | None = None
         self.pad_id: int = self._processor.pad_id()
         self.unk_id: int = self._processor.unk_id()
         self.bos_id: int = self._processor.bos_id()
@@ -114,6 +118,38 @@ class Tokenizer:
             threads: CPU threads; None for all cores.
         """
         return self._processor.encode(list(lines), out_type=int, num_threads=threads or -1)  # type: ignore[no-any-return]
+
+    def sample(self, lines: Sequence[str], strength: float, seeds: Sequence[int]) -> list[list[int]]:
+        """Return the token ids of each line in a segmentation drawn at random (Kudo 2018; Provilkov et al. 2020).
+
+        A line's ids are a function of the line, the strength and its seed alone: neither of the lines beside it, nor of
+        what was drawn before, nor of the process or the machine.
+
+        Args:
+            lines: Lines of text.
+            strength: With bpe, the chance that a merge is left out, arXiv:1910.13267; with unigram, the exponent of the
+                probability of a segmentation, arXiv:1804.10959: smaller is more random.
+            seeds: Of each line.
+        """
+        if self._model.kind in {ModelKind.WORD, ModelKind.CHAR}:  # each text has but one segmentation
+            return self.encode(lines, threads=1)
+        segmenter = self._segmenter
+        if segmenter is None or segmenter.strength != strength:
+            segmenter = self._segmenter = RandomSegmenter(self._model, strength, self._processor.normalize)
+        return [segmenter.segment(line, seed) for line, seed in zip(lines, seeds, strict=True)]
+
+    @cached_property
+    def _model(self) -> SpmFile:
+        return SpmFile.parse(self.serialized)
+
+    def find_symbol(self, symbol: str) -> int | None:
+        """Return the id of a piece that may stand in a text, None where there is none of that spelling.
+
+        Begin, end and padding, the unknown symbol and pieces that stand for bytes are not such pieces.
+        """
+        token_id = int(self._processor.piece_to_id(symbol))
+        kinds = ("is_unknown", "is_control", "is_unused", "is_byte")
+        return None if any(getattr(self._processor, kind)(token_id) for kind in kinds) else token_id
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Return the text of token ids; begin, end and padding vanish. The text is always a single line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,6 +30,7 @@ class SplitWriter:
         self.source = _SideCounter(source_unk_id)
         self.target = _SideCounter(target_unk_id)
         self.pairs = 0
+        self.corpora: Counter[str] = Counter()
         self._features = Features.from_arrow_schema(build_schema())
         self._schema = self._features.arrow_schema
         self._shards: list[Path] = []
@@ -57,6 +59,8 @@ class SplitWriter:
         self.source.count(batch["source"], batch["source_ids"])
         self.target.count(batch["target"], batch["target_ids"])
         self.pairs += len(batch)
+        for counted in batch["corpus"].value_counts().to_pylist():
+            self.corpora[counted["values"]] += counted["counts"]
 
     def statistics(self) -> SplitStatistics:
         """Return what has been written so far."""

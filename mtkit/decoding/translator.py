@@ -17,7 +17,7 @@ from mtkit.decoding.lines import clean_source, iter_windows, make_one_line
 from mtkit.decoding.search import search
 from mtkit.decoding.splitting import Part, split_line
 from mtkit.decoding.translation import Alternative, Translation, combine_parts
-from mtkit.errors import DeviceError, RecipeError
+from mtkit.errors import DeviceError, ModelError
 from mtkit.model.transformer import Transformer
 from mtkit.runtime.device import DeviceName, resolve_device, resolve_precision, set_threads
 
@@ -32,7 +32,7 @@ class _Segment:
     Attributes:
         line: Index of the line in its window.
         part: Index of the part in its line.
-        token_ids: Source tokens, EOS included.
+        token_ids: Source tokens, the tag and EOS included.
     """
 
     line: int
@@ -54,10 +54,9 @@ class Translator:
         target_tokenizer: Of the target side; often the same.
         decoding: Search, batching and precision.
         device: Where the model lies; the CPU by default.
-        tag: Put before every source text, for models of several languages: a symbol of the vocabulary such as `<2de>`.
 
     Raises:
-        RecipeError: The tag is no symbol of the vocabulary.
+        ModelError: `decoding.tag` is no piece of the source vocabulary.
     """
 
     def __init__(
@@ -67,21 +66,13 @@ class Translator:
         target_tokenizer: Tokenizer,
         decoding: DecodingSection | None = None,
         device: torch.device | None = None,
-        *,
-        tag: str | None = None,
     ) -> None:
         self.model = model
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.decoding = decoding or DecodingSection()
         self.device = device or torch.device("cpu")
-        self.tag = tag
-        if tag is not None and tag not in source_tokenizer.pieces(source_tokenizer.encode([tag])[0]):
-            raise RecipeError(
-                f"the tag '{tag}' is no symbol of the model's vocabulary",
-                at=f"--tag {tag}",
-                fix="give one of vocabulary.user_defined_symbols of the model's recipe, or leave it out",
-            )
+        self._find_head(None)  # a tag that is wrong shows at once
         self._precision = resolve_precision(self.decoding.precision, self.device)
         self._batch_tokens = self.decoding.batch_tokens
         self._max_source_tokens = self.decoding.max_source_tokens
@@ -96,7 +87,6 @@ class Translator:
         device: DeviceName = "auto",
         decoding: DecodingSection | None = None,
         threads: int | None = None,
-        tag: str | None = None,
     ) -> Translator:
         """Load a model folder, or the best model so far of a run folder.
 
@@ -105,37 +95,43 @@ class Translator:
             device: Where to compute; `auto` takes a GPU if there is one.
             decoding: Search, batching and precision.
             threads: CPU threads; None for all cores.
-            tag: Put before every source text, as above.
 
         Raises:
-            ModelError: There is no model, or it is damaged.
+            ModelError: There is no model, it is damaged, or `decoding.tag` is no piece of its source vocabulary.
             DeviceError: The device is absent.
-            RecipeError: The tag is no symbol of the vocabulary.
         """
         from mtkit.checkpoint.model_folder import load_model
 
         set_threads(threads)
         place = resolve_device(device)
         loaded = load_model(Path(path), place)
-        return cls(loaded.model, loaded.source_tokenizer, loaded.target_tokenizer, decoding, place, tag=tag)
+        return cls(loaded.model, loaded.source_tokenizer, loaded.target_tokenizer, decoding, place)
 
     @property
     def window_lines(self) -> int:
         """Number of lines that are best read ahead and translated together."""
         return WINDOW_BATCHES * self.decoding.batch_size
 
-    def translate(self, lines: Iterable[str]) -> list[str]:
+    def translate(self, lines: Iterable[str], tags: Iterable[str | None] | None = None) -> list[str]:
         """Return the translation of each line, in order.
 
         An empty line gives an empty translation. A translation is a single line, whatever the model does.
 
+        Args:
+            lines: Lines of text.
+            tags: The tag of each line, None where `decoding.tag` is to stand; None for that before all of them.
+
         Raises:
             DeviceError: The device's memory does not suffice for a single sentence.
+            ModelError: A tag is no piece of the source vocabulary.
         """
-        return [translation.text for translation in self.iter_translations(lines)]
+        return [translation.text for translation in self.iter_translations(lines, tags=tags)]
 
     def iter_translations(
-        self, lines: Iterable[str], advance: Callable[[int], None] | None = None
+        self,
+        lines: Iterable[str],
+        advance: Callable[[int], None] | None = None,
+        tags: Iterable[str | None] | None = None,
     ) -> Iterator[Translation]:
         """Yield the translation of each line, in order, with its score and alternatives.
 
@@ -144,26 +140,35 @@ class Translator:
         Args:
             lines: Lines of text.
             advance: Called with the number of lines done, after each batch.
+            tags: The tag of each line, as in `translate`; at least as many.
 
         Raises:
             DeviceError: The device's memory does not suffice for a single sentence.
+            ModelError: A tag is no piece of the source vocabulary.
         """
+        tags = itertools.repeat(None) if tags is None else iter(tags)
         for window in iter_windows(lines, self.window_lines):
-            yield from self.translate_window(window, advance)
+            yield from self.translate_window(window, advance, list(itertools.islice(tags, len(window))))
 
     def translate_window(
-        self, window: Sequence[str], advance: Callable[[int], None] | None = None
+        self,
+        window: Sequence[str],
+        advance: Callable[[int], None] | None = None,
+        tags: Sequence[str | None] | None = None,
     ) -> Iterator[Translation]:
         """Yield the translation of each line of a window, in order, each as soon as those before it are known.
 
         Args:
             window: Lines to translate together: sorted by length, in batches.
             advance: Called with the number of lines done, after each batch.
+            tags: The tag of each line, as in `translate`.
 
         Raises:
             DeviceError: The device's memory does not suffice for a single sentence.
+            ModelError: A tag is no piece of the source vocabulary.
         """
-        parts, segments = self._plan([clean_source(line) for line in window])
+        heads = [self._find_head(tag) for tag in tags or [None] * len(window)]
+        parts, segments = self._plan([clean_source(line) for line in window], heads)
         found: list[list[tuple[Alternative, ...]]] = [[()] * len(of_line) for of_line in parts]
         missing = [len(of_line) for of_line in parts]
         next_line = 0
@@ -182,24 +187,43 @@ class Translator:
                 yield self._assemble(window[next_line], parts[next_line], found[next_line])
                 next_line += 1
 
-    def _plan(self, texts: Sequence[str]) -> tuple[list[list[Part]], list[_Segment]]:
+    def _find_head(self, tag: str | None) -> list[int]:
+        """Return what stands before a source: the id of its tag, else of `decoding.tag`, else nothing.
+
+        Raises:
+            ModelError: The tag is no piece of the source vocabulary.
+        """
+        tag = self.decoding.tag if tag is None else tag
+        if tag is None:
+            return []
+        token_id = self.source_tokenizer.find_symbol(tag)
+        if token_id is None:
+            raise ModelError(
+                f"the tag '{tag}' is no piece of the model's source vocabulary",
+                at="decoding.tag",
+                fix="give a tag of the corpora that the model was trained on, or none",
+            )
+        return [token_id]
+
+    def _plan(self, texts: Sequence[str], heads: Sequence[list[int]]) -> tuple[list[list[Part]], list[_Segment]]:
         """Return the parts of each text, none for an empty one, and what the model is to translate for them."""
         parts, segments = [], []
-        for line, (text, whole) in enumerate(zip(texts, self._encode(texts), strict=True)):
+        for line, (text, head, whole) in enumerate(zip(texts, heads, self._encode(texts), strict=True)):
             of_line, encoded = [Part(text)], [whole]
+            room = self._max_source_tokens - len(head)
             if not text or not whole:
                 of_line, encoded = [], []
-            elif len(whole) > self._max_source_tokens:
-                of_line = split_line(text, lambda part: len(self._encode([part])[0]), self._max_source_tokens)
+            elif len(whole) > room:
+                of_line = split_line(text, lambda part: len(self._encode([part])[0]), room)
                 encoded = self._encode([part.text for part in of_line])
             parts.append(of_line)
-            segments += [_Segment(line, i, [*ids, self.source_tokenizer.eos_id]) for i, ids in enumerate(encoded)]
+            eos_id = self.source_tokenizer.eos_id
+            segments += [_Segment(line, i, [*head, *ids, eos_id]) for i, ids in enumerate(encoded)]
         return parts, segments
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the source tokens of texts, the tag included, EOS not."""
-        tagged = texts if self.tag is None else [f"{self.tag} {text}" for text in texts]
-        return self.source_tokenizer.encode(tagged, threads=torch.get_num_threads())
+        """Return the source tokens of texts, without tag and EOS."""
+        return self.source_tokenizer.encode(texts, threads=torch.get_num_threads())
 
     def _iter_translated(
         self, segments: Sequence[_Segment]

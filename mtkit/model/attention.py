@@ -11,6 +11,8 @@ from torch.nn import functional
 from mtkit.config.model import ModelConfig
 from mtkit.model.cache import KVCache
 from mtkit.model.dropout import Dropout
+from mtkit.model.linear import Linear
+from mtkit.model.trained_attention import attend
 
 
 def scaled_dot_product_attention(
@@ -60,14 +62,18 @@ def _join_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
+def _is_trained_on_cpu(x: Tensor) -> bool:
+    return x.requires_grad and x.device.type == "cpu"
+
+
 class SelfAttention(nn.Module):
     """Attention of a sequence to itself. Queries, keys and values are one matrix product."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.num_heads = config.num_heads
-        self.qkv_proj = nn.Linear(config.d_model, 3 * config.d_model)
-        self.out_proj = nn.Linear(config.d_model, config.d_model)
+        self.qkv_proj = Linear(config.d_model, 3 * config.d_model)
+        self.out_proj = Linear(config.d_model, config.d_model)
         self.dropout = Dropout(config.attention_dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None, cache: KVCache | None = None) -> Tensor:
@@ -81,7 +87,10 @@ class SelfAttention(nn.Module):
         Returns:
             The shape of `x`.
         """
-        queries, keys, values = (_split_heads(part, self.num_heads) for part in self.qkv_proj(x).chunk(3, dim=-1))
+        projected = self.qkv_proj(x)
+        if cache is None and _is_trained_on_cpu(projected):
+            return self.out_proj(attend(projected, None, self.num_heads, mask, self.dropout))  # type: ignore[no-any-return]
+        queries, keys, values = (_split_heads(part, self.num_heads) for part in projected.chunk(3, dim=-1))
         if cache is not None:
             keys, values = cache.append(keys, values)
         attended = scaled_dot_product_attention(queries, keys, values, mask, self.dropout)
@@ -94,9 +103,9 @@ class CrossAttention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.num_heads = config.num_heads
-        self.q_proj = nn.Linear(config.d_model, config.d_model)
-        self.kv_proj = nn.Linear(config.d_model, 2 * config.d_model)
-        self.out_proj = nn.Linear(config.d_model, config.d_model)
+        self.q_proj = Linear(config.d_model, config.d_model)
+        self.kv_proj = Linear(config.d_model, 2 * config.d_model)
+        self.out_proj = Linear(config.d_model, config.d_model)
         self.dropout = Dropout(config.attention_dropout)
 
     def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,6 +115,14 @@ class CrossAttention(nn.Module):
         """
         keys, values = self.kv_proj(memory).chunk(2, dim=-1)
         return _split_heads(keys, self.num_heads), _split_heads(values, self.num_heads)
+
+    def attend_memory(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend from all positions of `x`, `(batch, tgt_len, d_model)`, to `memory`; `mask` as below."""
+        queries = self.q_proj(x)
+        if _is_trained_on_cpu(queries):
+            attended = attend(queries, self.kv_proj(memory), self.num_heads, mask, self.dropout)
+            return self.out_proj(attended)  # type: ignore[no-any-return]
+        return self._attend(queries, *self.project_memory(memory), mask)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from `x` to the source.
@@ -119,6 +136,9 @@ class CrossAttention(nn.Module):
         Returns:
             The shape of `x`.
         """
-        queries = _split_heads(self.q_proj(x), self.num_heads)
+        return self._attend(self.q_proj(x), keys, values, mask)
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        queries = _split_heads(queries, self.num_heads)
         attended = scaled_dot_product_attention(queries, keys, values, mask, self.dropout)
         return self.out_proj(_join_heads(attended))  # type: ignore[no-any-return]

@@ -32,6 +32,18 @@ class Dropout(nn.Module):
             return functional.dropout(x, self.p)
         return x * _draw_cpu_mask(x.shape, self.p, x.dtype)
 
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return x + dropout(y), for tensors of one shape, in one pass over memory on a CPU."""
+        if not self.training or self.p == 0 or x.device.type != "cpu" or x.dtype != y.dtype:
+            return x + self.forward(y)
+        return torch.addcmul(x, y, _draw_cpu_mask(y.shape, self.p, y.dtype))
+
+    def draw_mask(self, like: Tensor) -> Tensor | None:
+        """Return a mask of zeros and 1 / (1 - p) for a CPU tensor; None where nothing is to be dropped."""
+        if not self.training or self.p == 0:
+            return None
+        return _draw_cpu_mask(like.shape, self.p, like.dtype)
+
     def extra_repr(self) -> str:
         """Return what `print(model)` shows."""
         return f"p={self.p}"

@@ -11,6 +11,7 @@ from mtkit.config.model import ModelConfig
 from mtkit.model.attention import CrossAttention, SelfAttention
 from mtkit.model.cache import KVCache
 from mtkit.model.dropout import Dropout
+from mtkit.model.linear import Linear
 
 
 class Residual(nn.Module):
@@ -29,8 +30,8 @@ class Residual(nn.Module):
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         """Return `x` with the sublayer's output added; any shape `(..., d_model)`."""
         if self.is_pre:
-            return x + self.dropout(sublayer(self.norm(x)))  # type: ignore[no-any-return]
-        return self.norm(x + self.dropout(sublayer(x)))  # type: ignore[no-any-return]
+            return self.dropout.add(x, sublayer(self.norm(x)))
+        return self.norm(self.dropout.add(x, sublayer(x)))  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
@@ -38,8 +39,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.inner = nn.Linear(config.d_model, config.d_ff)
-        self.outer = nn.Linear(config.d_ff, config.d_model)
+        self.inner = Linear(config.d_model, config.d_ff)
+        self.outer = Linear(config.d_ff, config.d_model)
         self.activation = functional.relu if config.activation == "relu" else functional.silu
         self.dropout = Dropout(config.activation_dropout)
 
@@ -88,9 +89,8 @@ class DecoderLayer(nn.Module):
         Returns:
             The shape of `x`.
         """
-        keys, values = self.cross_attention.project_memory(memory)
         x = self.self_attention_residual(x, lambda y: self.self_attention(y, causal_mask))
-        x = self.cross_attention_residual(x, lambda y: self.cross_attention(y, keys, values, memory_mask))
+        x = self.cross_attention_residual(x, lambda y: self.cross_attention.attend_memory(y, memory, memory_mask))
         return self.feed_forward_residual(x, self.feed_forward)  # type: ignore[no-any-return]
 
     def step(self, x: Tensor, cache: KVCache, memory_keys_values: tuple[Tensor, Tensor], memory_mask: Tensor) -> Tensor:

@@ -22,12 +22,20 @@ class _Console(Console):
         raise BrokenPipeError
 
 
+_is_silent = False
 _console = _Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def set_quiet(quiet: bool) -> None:
     """Turn messages, tables and progress off, or on again; warnings and errors always show."""
     _console.quiet = quiet
+
+
+def set_silent(silent: bool) -> None:
+    """Print nothing but errors: of several processes only one speaks."""
+    global _is_silent  # noqa: PLW0603
+    _is_silent = silent
+    _console.quiet = _console.quiet or silent
 
 
 def is_terminal() -> bool:
@@ -42,6 +50,8 @@ def say(message: str) -> None:
 
 def warn(message: str) -> None:
     """Print one line that a person should not miss."""
+    if _is_silent:
+        return
     print(f"warning: {message}", file=sys.stderr, flush=True)  # noqa: T201
 
 

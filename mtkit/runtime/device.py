@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mtkit.errors import DeviceError
@@ -13,8 +15,12 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
-def resolve_device(name: DeviceName = "auto") -> torch.device:
+def resolve_device(name: DeviceName = "auto", local_rank: int = 0) -> torch.device:
     """Return the device that `name` stands for; `auto` takes CUDA, else Apple's GPU, else the CPU.
+
+    Args:
+        name: Kind of device.
+        local_rank: Number of this process on its machine: of several GPUs it takes that one.
 
     Raises:
         DeviceError: The device is absent.
@@ -30,7 +36,29 @@ def resolve_device(name: DeviceName = "auto") -> torch.device:
             at=f"--device {name}",
             fix="use --device cpu, or --device auto to take what is there",
         )
-    return torch.device(name)
+    if name != "cuda" or local_rank == 0:
+        return torch.device(name)
+    if local_rank >= torch.cuda.device_count():
+        raise DeviceError(
+            f"process {local_rank} of this machine has no GPU: there are {torch.cuda.device_count()}",
+            at="torchrun --nproc-per-node",
+            fix="start as many processes as there are GPUs",
+        )
+    torch.cuda.set_device(local_rank)
+    return torch.device(name, local_rank)
+
+
+def name_processor(device: torch.device) -> str:
+    """Return the name of the hardware that computes, as far as the system tells it."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def resolve_precision(name: Precision, device: torch.device) -> Literal["fp32", "bf16"]:

@@ -1,9 +1,11 @@
-"""How the process's memory allocator is set up for tensor work."""
+"""The process's memory: how its allocator is set up for tensor work, how much is left, and when it ran out."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from pathlib import Path
 
 # Names of <malloc.h>.
 _M_TRIM_THRESHOLD = -1
@@ -22,3 +24,49 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def available_memory() -> int | None:
+    """Return the bytes of main memory that this process may still take; None where that cannot be told.
+
+    What the system has free, or less where the container or control group that the process runs in has a limit.
+    """
+    free = _free_memory()
+    limits = [left for left in (free, _left_in_control_group()) if left is not None]
+    return min(limits) if limits else None
+
+
+def _free_memory() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        values = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
+        return values["MemAvailable"]
+    except (OSError, ValueError, KeyError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # macOS tells the whole of it only
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _left_in_control_group(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return limit less use of the control group, of version 2 or 1; what merely caches files counts as free."""
+    for limit_name, used_name, cache in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            limit = int((root / limit_name).read_text())
+            used = int((root / used_name).read_text())
+            statistics = ((root / used_name).parent / "memory.stat").read_text().split()
+            return max(0, limit - used + int(statistics[statistics.index(cache) + 1]))
+        except (OSError, ValueError):  # noqa: PERF203 - no such group, or no limit ("max")
+            continue
+    return None
+
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Return whether Python, torch on a GPU, or torch's allocator on the CPU found no memory."""
+    return (
+        isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(exc)
+    )

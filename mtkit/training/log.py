@@ -23,12 +23,16 @@ class TrainingLog:
     Args:
         run: The run.
         step: The step that the run goes on from: records of later steps are dropped, for they will be made again.
+        is_silent: Write and print nothing: another process does.
     """
 
-    def __init__(self, run: RunFolder, step: int) -> None:
+    def __init__(self, run: RunFolder, step: int, *, is_silent: bool = False) -> None:
         self._run = run
+        self._is_silent = is_silent
         self._status = console.StatusLine()
         self._has_header = False
+        if is_silent:
+            return
         path = run.path / METRICS_NAME
         if path.is_file():
             kept = [record for record in run.read_metrics() if record["step"] <= step]
@@ -41,6 +45,8 @@ class TrainingLog:
 
     def close(self) -> None:
         """Flush and close all files."""
+        if self._is_silent:
+            return
         self._status.clear()
         self._metrics.close()
         self._text.close()
@@ -49,16 +55,21 @@ class TrainingLog:
 
     def say(self, message: str) -> None:
         """Print a line, and keep it in the log."""
+        if self._is_silent:
+            return
         self._status.clear()
         console.say(message)
         self._write_text(message)
 
     def status(self, text: str) -> None:
         """Show the live line; only on a terminal."""
-        self._status.update(text)
+        if not self._is_silent:
+            self._status.update(text)
 
     def record(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Write a record to `metrics.jsonl`, and its numbers to TensorBoard."""
+        if self._is_silent:
+            return
         with writing(self._run.path / METRICS_NAME):
             self._metrics.write(json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False) + "\n")
             self._metrics.flush()
@@ -70,6 +81,8 @@ class TrainingLog:
 
     def show_training(self, step: int, epoch: int, loss: float, rate: float, learning_rate: float) -> None:
         """Print a plain line of progress; only where stderr is no terminal."""
+        if self._is_silent:
+            return
         line = f"step {step:,}  epoch {epoch}  loss {loss:.3f}  {rate:,.0f} tok/s  lr {learning_rate:.2e}"
         self._write_text(line)
         if not console.is_terminal():
@@ -84,6 +97,8 @@ class TrainingLog:
         samples: Sequence[tuple[str, str, str]],
     ) -> None:
         """Print a table row and sample translations as (source, hypothesis, reference)."""
+        if self._is_silent:
+            return
         if not self._has_header:
             self.say(_COLUMNS)
             self._has_header = True

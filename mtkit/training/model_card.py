@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from mtkit.checkpoint.run_folder import RunFolder, Validation
 from mtkit.config.model_folder import ModelFolderConfig
 from mtkit.config.recipe import Recipe
-from mtkit.model.transformer import Transformer
 from mtkit.training.log import perplexity
 
 
@@ -16,13 +17,13 @@ def build_model_card(
     run: RunFolder,
     recipe: Recipe,
     folder_config: ModelFolderConfig,
-    model: Transformer,
+    weights: Mapping[str, Tensor],
     checkpoints: Sequence[Path],
     scores: Validation | None,
 ) -> str:
     """Return a model card: what the model is, what it was trained on, how good it is, and how to use it."""
     record = run.read_record()
-    config = model.config
+    config = folder_config.model
     languages = [folder_config.source_language or "?", folder_config.target_language or "?"]
     sizes = f"{config.num_encoder_layers} encoder and {config.num_decoder_layers} decoder layers"
     lines = [
@@ -30,7 +31,7 @@ def build_model_card(
         "",
         f"A Transformer with {sizes}, {config.d_model} wide, feed-forward {config.d_ff}, {config.num_heads} heads, "
         f"{config.norm}-norm, vocabulary {config.tgt_vocab_size:,}; "
-        f"{sum(p.numel() for p in model.parameters()):,} parameters.",
+        f"{sum(tensor.numel() for tensor in weights.values()):,} parameters.",
         "",
         f"Trained with mtkit {record.mtkit_version} (torch {record.torch_version}, {record.device}, "
         f"{record.precision}) for {run.read_state(run.list_checkpoints()[-1]).step:,} updates of "

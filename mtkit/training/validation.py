@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from mtkit.checkpoint.run_folder import Validation
+from mtkit.checkpoint.weights import unique_weights
 from mtkit.config.decoding import DecodingSection
 from mtkit.config.training import TrainingSection
 from mtkit.corpus.batching import SpecialIds, collate, plan_batches
 from mtkit.corpus.store import CorpusSplit, PreparedCorpus
 from mtkit.decoding.translator import Translator
 from mtkit.evaluation.metrics import evaluate
-from mtkit.model.transformer import Transformer
-from mtkit.training.loss import smoothed_cross_entropy
+from mtkit.model.transformer import Transformer, build_model
+from mtkit.runtime.distributed import Processes
+from mtkit.training.batch_loss import BatchLoss
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class ValidationResult:
 
 
 class Validator:
-    """Validates a model that is being trained.
+    """Validates a model that is being trained; of several processes each does a part.
 
     Translations are greedy and in the run's precision, so that a validation stays cheap; the final score of a model is
     the matter of `mtkit evaluate`.
@@ -44,6 +46,7 @@ class Validator:
         precision: str,
         device: torch.device,
         special: SpecialIds,
+        processes: Processes,
     ) -> None:
         self.corpus = corpus
         self.split = split
@@ -51,6 +54,7 @@ class Validator:
         self.device = device
         self.special = special
         self.precision = precision
+        self.processes = processes
         greedy = {"beam_size": 1, "n_best": 1, "precision": precision}
         self.decoding = decoding.model_copy(update=greedy)
         self.batches = plan_batches(split.source_lengths, split.target_lengths, training.batch_tokens, 0, 0)
@@ -60,16 +64,33 @@ class Validator:
         pairs = [split[int(row)] for row in chosen]
         self.sources = [pair.source for pair in pairs]
         self.references = [pair.target for pair in pairs]
+        self.tags = [corpus.tag_of(pair.corpus) for pair in pairs]
         self.sample_rows = sorted({len(pairs) // 3, 2 * len(pairs) // 3})
+        self._copy: Transformer | None = None
 
-    def validate(self, model: Transformer, step: int) -> ValidationResult:
-        """Return the scores of `model`; it is left in evaluation mode."""
+    def validate(self, model: Transformer, step: int, weights: dict[str, Tensor] | None = None) -> ValidationResult:
+        """Return the scores of a model; all processes take part and get them.
+
+        Args:
+            model: Left in evaluation mode where it is what is validated.
+            step: Noted with the scores.
+            weights: What to validate in place of the model's own weights; None for these.
+        """
+        if weights is not None:
+            self._copy = self._copy or build_model(model.config).to(self.device)
+            with torch.no_grad():
+                for name, parameter in unique_weights(self._copy).items():
+                    parameter.copy_(weights[name])
+            model = self._copy
         model.eval()
         loss = self._loss(model)
-        translator = Translator(
-            model, self.corpus.source_tokenizer, self.corpus.target_tokenizer, self.decoding, self.device
-        )
-        hypotheses = translator.translate(self.sources)
+        hypotheses = self._translate(model)
+        scores = self.processes.share(self._score(hypotheses, loss, step) if self.processes.is_main else None)
+        assert scores is not None
+        samples = [(self.sources[i], hypotheses[i], self.references[i]) for i in self.sample_rows]
+        return ValidationResult(scores, samples)
+
+    def _score(self, hypotheses: list[str], loss: float, step: int) -> Validation:
         scores = evaluate(
             hypotheses,
             self.references,
@@ -77,37 +98,31 @@ class Validator:
             bootstrap_samples=0,
             target_language=self.corpus.target_language,
         )
-        samples = [(self.sources[i], hypotheses[i], self.references[i]) for i in self.sample_rows]
-        validation = Validation(step=step, loss=loss, bleu=scores["bleu"].score, chrf=scores["chrf"].score)
-        return ValidationResult(validation, samples)
+        return Validation(step=step, loss=loss, bleu=scores["bleu"].score, chrf=scores["chrf"].score)
+
+    def _translate(self, model: Transformer) -> list[str]:
+        """Return the translations of all sentences, in order; each process makes every n-th of them."""
+        translator = Translator(
+            model, self.corpus.source_tokenizer, self.corpus.target_tokenizer, self.decoding, self.device
+        )
+        mine = slice(self.processes.rank, None, self.processes.count)
+        parts = self.processes.gather(translator.translate(self.sources[mine], tags=self.tags[mine]))
+        hypotheses = [""] * len(self.sources)
+        for rank, part in enumerate(parts):
+            hypotheses[rank :: self.processes.count] = part
+        return hypotheses
 
     @torch.inference_mode()
     def _loss(self, model: Transformer) -> float:
         """Return the unsmoothed cross-entropy of the whole set, in nats a target token, EOS included."""
         total = 0.0
         num_tokens = 0
-        for rows in self.batches:
+        for rows in self.batches[self.processes.rank :: self.processes.count]:
             batch = collate(self.split, rows, self.special)
+            ids = (part.to(self.device) for part in (batch.src_ids, batch.tgt_in_ids, batch.tgt_out_ids))
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                logits, targets = forward_tokens(
-                    model,
-                    batch.src_ids.to(self.device),
-                    batch.tgt_in_ids.to(self.device),
-                    batch.tgt_out_ids.to(self.device),
-                )
-            total += float(smoothed_cross_entropy(logits, targets, 0.0)[1])
+                nll = BatchLoss(model)(*ids)[1]
+            total += float(nll)
             num_tokens += batch.num_tokens
-        return total / num_tokens
-
-
-def forward_tokens(
-    model: Transformer, src_ids: Tensor, tgt_in_ids: Tensor, tgt_out_ids: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return logits and wanted ids of the real target tokens alone: `(tokens, vocab)` and `(tokens,)`.
-
-    Padding is taken out before the output projection, the largest product of a small model.
-    """
-    memory, mask = model.encode(src_ids)
-    states = model.decode(tgt_in_ids, memory, mask)
-    is_real = tgt_out_ids != model.config.pad_id
-    return model.project(states[is_real]), tgt_out_ids[is_real]
+        total, count = self.processes.sum([total, num_tokens])
+        return total / count

@@ -27,6 +27,8 @@ def test_the_table_tells_type_bounds_default_and_meaning(run):
         ("model.d_model", "integer >= 2", None),
         ("corpus.filters.duplicates", "true | false", True),
         ("corpus.train.N.source", "path", None),
+        ("training.micro_batch_tokens", "integer >= 16 or auto", "auto"),
+        ("training.corpus_weights", "mapping of text to number > 0", None),
         ("corpus.train.N.columns", "list of 2: text, text", None),
         ("corpus.train.N.data_files", "text or list of text", None),
         ("evaluation.metrics", "list of bleu | chrf | ter", ["bleu", "chrf", "ter"]),

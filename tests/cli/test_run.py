@@ -6,6 +6,7 @@ import pytest
 
 import mtkit
 from mtkit.config.loading import load_recipe
+from mtkit.corpus.store import PreparedCorpus
 
 HERE = ["--device", "cpu", "--threads", "1"]
 STEPS = ["corpus", "run", "test.hyp", "scores.json"]
@@ -149,3 +150,24 @@ def test_an_output_below_a_file_is_an_output_error(run, tiny_recipe, tmp_path):
     result = run("run", tiny_recipe, "-o", tmp_path / "file")
     assert result.code == 7
     assert (tmp_path / "file").read_text() == ""
+
+
+def test_the_test_set_is_translated_with_the_tags_of_its_corpora(run, write, tiny_recipe, tmp_path):
+    folder = tiny_recipe.parent
+    recipe = write("tagged.yaml", tiny_recipe.read_text(encoding="utf-8").partition("\n")[2])
+    corpora = [f"{{source: {folder}/train.en, target: {folder}/train.de, name: plain}}"]
+    corpora += [f"{{source: {folder}/valid.en, target: {folder}/valid.de, name: back, tag: <bt>}}"]
+    corpora = f"corpus: {{source_language: en, target_language: de, train: [{', '.join(corpora)}], test_size: 40}}\n"
+    rest = recipe.read_text(encoding="utf-8").partition("vocabulary:")
+    recipe = write("tagged.yaml", corpora + rest[1] + rest[2].replace("size: 36", "size: 40"))
+    result = run("run", recipe, "-o", tmp_path / "x", *HERE)
+    assert result.code == 0, result.err
+    corpus = PreparedCorpus.load(tmp_path / "x" / "corpus")
+    tags = [corpus.tag_of(pair.corpus) for pair in corpus.test]
+    assert set(tags) == {None, "<bt>"}
+    translator = mtkit.Translator.load(
+        tmp_path / "x" / "run", device="cpu", decoding=load_recipe(recipe).decoding, threads=1
+    )
+    hypotheses = (tmp_path / "x" / "test.hyp").read_text(encoding="utf-8").split("\n")[:-1]
+    assert hypotheses == translator.translate(corpus.test.source_lines(), tags)
+    assert skipped(run("run", recipe, "-o", tmp_path / "x", *HERE), tmp_path / "x") == STEPS

@@ -154,8 +154,14 @@ def test_a_long_line_is_split_and_counted(translate, write):
 
 def test_tag(translate, stdin, expected):
     stdin(b"the dog\n")
-    assert translate("--tag", "<2de>").out == texts(expected(["<2de> the dog"]))
-    assert translate("--tag", "<2fr>").code == 2
+    tagged = texts(expected(["the dog"], tag="<2de>"))
+    assert translate("--tag", "<2de>").out == tagged
+    stdin(b"the dog\n")
+    assert translate("--set", "decoding.tag=<2de>").out == tagged
+    stdin(b"the dog\n")
+    result = translate("--tag", "<2fr>")
+    assert result.code == 4
+    assert "no piece of the model's source vocabulary" in result.err
 
 
 def test_settings_of_a_recipe(translate, write, stdin, expected):

@@ -219,3 +219,19 @@ def test_a_recipe_is_found_by_path_and_by_name(write):
 def test_a_recipe_that_is_not_there_names_the_nearest():
     assert problems(find_recipe, "quickstrat")[0].fix == "did you mean 'quickstart'?"
     assert "quickstart" in problems(find_recipe, "x/y.yaml")[0].fix
+
+
+def test_what_follows_a_mapping_is_one_name(write):
+    path = write("r.yaml", ["training:", "  corpus_weights: {news: 1, talks: 2}"])
+    sets = [f"training.corpus_weights.{given}" for given in ("news=5e-1", "train.en.gz=3", "2016=4")]
+    expected = {"news": 0.5, "talks": 2, "train.en.gz": 3, "2016": 4}
+    assert load(path, *sets).training.corpus_weights == expected
+    assert load(None, sets[2]).training.corpus_weights == {"2016": 4}
+    assert load(None, "training.corpus_weights={a: 1, b: 2}").training.corpus_weights == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("text", ["training.corpus_weights.train.en=0", "training.corpus_weights.x=much"])
+def test_a_wrong_value_of_a_mapping_is_told_by_its_name(text):
+    (error,) = problems(load, None, text)
+    assert error.at == f"--set {text}"
+    assert error.message.startswith(f"'{text.partition('=')[0]}' must be")

@@ -75,3 +75,16 @@ def test_collate_adds_the_special_ids_and_pads_behind():
     assert batch.tgt_in_ids.tolist() == [[2, 9, 0], [2, 10, 11]]
     assert batch.tgt_out_ids.tolist() == [[9, 3, 0], [10, 11, 3]]
     assert batch.num_tokens == 5
+
+
+def test_chosen_rows_alone_are_batched_as_often_as_they_stand(lengths):
+    rows = np.array([3, 3, 3, 499, 17, 250, 17, *range(100, 300)])
+    batches = plan_batches(*lengths, batch_tokens=600, seed=1, epoch=0, rows=rows)
+    assert sorted(np.concatenate(batches)) == sorted(rows)
+    assert max(padded_tokens(batch, lengths) for batch in batches) <= 600
+
+
+def test_all_rows_in_order_are_batched_as_none_named(lengths):
+    named = plan_batches(*lengths, batch_tokens=600, seed=1, epoch=2, rows=np.arange(500))
+    unnamed = plan_batches(*lengths, batch_tokens=600, seed=1, epoch=2)
+    assert [batch.tolist() for batch in named] == [batch.tolist() for batch in unnamed]

@@ -3,6 +3,7 @@ from functools import partial
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from mtkit.corpus import pipeline
@@ -10,7 +11,7 @@ from mtkit.corpus import writer as writer_module
 from mtkit.corpus.manifest import FORMAT_VERSION, is_prepared_corpus
 from mtkit.corpus.prepare import prepare_corpus
 from mtkit.corpus.readers import iter_pairs
-from mtkit.corpus.store import PreparedCorpus
+from mtkit.corpus.store import CorpusSplit, PreparedCorpus, build_schema
 from mtkit.errors import DataError, ModelError
 
 COLUMNS = ["source", "target", "source_ids", "target_ids", "corpus"]
@@ -57,6 +58,34 @@ def test_token_ids_of_rows_in_any_order(prepared):
     assert [ids.tolist() for ids in targets] == [prepared.train[row].target_ids for row in rows]
     assert all(ids.dtype == np.int32 for ids in sources + targets)
     assert prepared.train.token_ids(np.zeros(0, np.int64)) == ([], [])
+
+
+def test_texts_of_rows_in_any_order(prepared):
+    rows = np.array([239, 0, 100, 100, 17])
+    sources, targets = prepared.train.texts(rows)
+    assert sources == [prepared.train[row].source for row in rows]
+    assert targets == [prepared.train[row].target for row in rows]
+    assert prepared.train.texts(np.arange(240)) == (prepared.train.source_lines(), prepared.train.target_lines())
+    assert prepared.train.texts(np.zeros(0, np.int64)) == ([], [])
+
+
+def test_texts_of_a_slice_and_of_empty_lines():
+    lines = ["ä€😀", "", "b", "", "犬"]
+    ids = pa.array([[1]] * 5, pa.list_(pa.int32()))
+    table = pa.table([lines, [""] * 5, ids, ids, ["one", "one", "two", "one", "two"]], schema=build_schema())
+    table = pa.concat_tables([table.slice(1, 3), table.slice(4), table.slice(0, 2)])
+    split = CorpusSplit(table)
+    assert split.texts(np.arange(6)) == (["", "b", "", "犬", "ä€😀", ""], [""] * 6)
+    assert [split.corpus_names[code] for code in split.corpus_codes] == ["one", "two", "one", "two", "one", "one"]
+
+
+def test_codes_of_many_corpora_are_wider():
+    ids = pa.array([[1]] * 300, pa.list_(pa.int32()))
+    names = [f"corpus {row}" for row in range(300)]
+    split = CorpusSplit(pa.table([names, names, ids, ids, names], schema=build_schema()))
+    assert split.corpus_names == names
+    assert split.corpus_codes.tolist() == list(range(300))
+    assert split.corpus_codes.dtype == np.uint16
 
 
 def test_lengths(prepared):

@@ -9,7 +9,7 @@ from mtkit.config.decoding import DecodingSection
 from mtkit.decoding import translator as translator_module
 from mtkit.decoding.hypothesis import Hypothesis
 from mtkit.decoding.translator import Translator
-from mtkit.errors import DeviceError, ModelError, RecipeError
+from mtkit.errors import DeviceError, ModelError
 
 WORDS = ["the", "a", "dog", "cat", "man", "woman", "runs", "sees", "jumps", "over", "under", "street"]
 ODD = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
@@ -19,9 +19,9 @@ ODD = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 def load(model_folder):
     """Return a function that loads the model with other settings of decoding."""
 
-    def load(tag=None, **decoding):
+    def load(**decoding):
         settings = {"beam_size": 2, "max_length_extra": 5, **decoding}
-        return Translator.load(model_folder, device="cpu", decoding=DecodingSection(**settings), tag=tag)
+        return Translator.load(model_folder, device="cpu", decoding=DecodingSection(**settings))
 
     return load
 
@@ -153,19 +153,53 @@ def test_learned_positions_bound_the_source(load, searched, monkeypatch):
     assert max(length for _, length in searched) <= 10
 
 
-def test_a_tag_stands_before_every_part(load, searched, monkeypatch):
+@pytest.fixture
+def segments(monkeypatch):
+    """Let the search answer with the source; return the source tokens of every segment, as pieces."""
+    seen = []
+
+    def echo(model, src_ids, decoding):
+        rows = [[i for i in ids if i != model.config.pad_id][:-1] for ids in src_ids.tolist()]
+        seen.extend(rows)
+        return [[Hypothesis(tuple(row), -1.0, -0.5, False)] for row in rows]
+
+    monkeypatch.setattr(translator_module, "search", echo)
+    return seen
+
+
+def test_a_tag_stands_before_every_part(load, segments):
     translator = load(tag="<2de>", max_source_tokens=8)
+    tag_id = translator.source_tokenizer.find_symbol("<2de>")
     texts = translator.translate(["the dog", " ".join(WORDS)])
-    assert texts[0] == "<2de> the dog"
-    assert texts[1].count("<2de>") > 1
-    assert texts[1].replace("<2de> ", "") == " ".join(WORDS)
+    assert [text.replace("<2de>", "").split() for text in texts] == [["the", "dog"], WORDS]
+    assert len(segments) > 2
+    assert all(ids.index(tag_id) == 0 and len(ids) <= 8 for ids in segments)
+    assert [tag_id, *translator.source_tokenizer.encode(["the dog"])[0]] in segments
     assert translator.translate([""]) == [""]
 
 
-@pytest.mark.parametrize("tag", ["<2fr>", "the dog", ""])
-def test_a_tag_must_be_a_symbol(load, tag):
-    with pytest.raises(RecipeError, match="no symbol"):
+def test_each_line_may_have_a_tag_of_its_own(load, segments):
+    translator = load(batch_size=2)
+    lines = make_lines(100)
+    lines[7] = ""
+    tags = ["<2de>" if row % 3 == 0 else None for row in range(100)]
+    head = [translator.source_tokenizer.find_symbol("<2de>")]
+    encoded = translator.source_tokenizer.encode(lines)
+    expected = [head + ids if tag else ids for tag, ids in zip(tags, encoded, strict=True)]
+    translator.translate(lines, tags)
+    assert sorted(segments) == sorted(ids for line, ids in zip(lines, expected, strict=True) if line)
+    segments.clear()
+    load(tag="<2de>").translate(["a dog", "a cat"], ["<2de>", None])
+    assert [ids[:1] for ids in segments] == [head, head]
+
+
+@pytest.mark.parametrize("tag", ["<2fr>", "the dog", "", "</s>", "<pad>", "<unk>", "<0x41>"])
+def test_a_tag_must_be_a_piece(load, tag):
+    with pytest.raises(ModelError, match="no piece") as caught:
         load(tag=tag)
+    assert caught.value.at == "decoding.tag"
+    with pytest.raises(ModelError, match="no piece"):
+        load().translate(["the dog", "a cat"], [None, tag])
 
 
 @pytest.fixture

@@ -177,3 +177,65 @@ def test_swish_and_split_positions_change_the_result(make_model, batch):
     with torch.no_grad():
         assert not torch.allclose(plain(*batch), swish(*batch))
         assert not torch.allclose(plain(*batch), split(*batch))
+
+
+REGULARIZED = {"dropout": 0.2, "attention_dropout": 0.1, "activation_dropout": 0.1}
+
+
+def loss_and_gradients(model, batch, *, recompute, dtype=None):
+    model.recompute_layers = recompute
+    model.zero_grad()
+    torch.manual_seed(7)
+    with torch.autocast("cpu", dtype, enabled=dtype is not None):
+        loss = model(*batch).float().logsumexp(-1).sum()
+    after = torch.get_rng_state()
+    loss.backward()
+    return loss, {name: p.grad.clone() for name, p in model.named_parameters()}, after
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_recomputing_layers_changes_no_bit_of_the_gradient(make_model, batch, norm, dtype):
+    model = make_model(norm=norm, **REGULARIZED).float().train()
+    kept, kept_gradients, kept_state = loss_and_gradients(model, batch, recompute=False, dtype=dtype)
+    loss, gradients, state = loss_and_gradients(model, batch, recompute=True, dtype=dtype)
+    assert torch.equal(loss, kept)
+    assert torch.equal(state, kept_state)
+    for name, gradient in gradients.items():
+        assert torch.equal(gradient, kept_gradients[name]), name
+
+
+def kept_bytes(model, batch):
+    """Bytes that autograd holds of one forward pass, weights left out and shared memory counted once."""
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    storages = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage  # held, so that no other takes its address
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model(*batch)
+    return sum(storage.nbytes() for address, storage in storages.items() if address not in weights)
+
+
+def test_recomputing_layers_keeps_less(make_model):
+    model = make_model(num_encoder_layers=6, num_decoder_layers=6, **REGULARIZED).float().train()
+    batch = torch.randint(4, 23, (8, 20)), torch.randint(4, 23, (8, 20))
+    all_kept = kept_bytes(model, batch)
+    model.recompute_layers = True
+    assert kept_bytes(model, batch) < all_kept / 3
+
+
+def test_layers_are_recomputed_in_training_alone(make_model, batch):
+    model = make_model().train()
+    model.recompute_layers = True
+    calls = []
+    model.encoder_layers[0].register_forward_pre_hook(lambda *_: calls.append(1))
+    model(*batch).sum().backward()
+    assert len(calls) == 2
+    with torch.no_grad():
+        model(*batch)
+    model.eval()(*batch).sum().backward()
+    assert len(calls) == 4

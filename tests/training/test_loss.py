@@ -44,3 +44,66 @@ def test_needs_no_gradient_in_validation(logits_and_targets):
     with torch.inference_mode():
         loss, _ = smoothed_cross_entropy(logits.detach(), targets, 0.0)
     assert loss.item() > 0
+
+
+def plain_r_drop(logits, targets, smoothing, alpha):
+    """Half of equation 4 of Liang et al. 2021, as torch's own functions have it."""
+    first, second = logits.chunk(2)
+    log_p, log_q = first.log_softmax(-1), second.log_softmax(-1)
+    wanted = targets[: len(first)]
+    nll = sum(functional.cross_entropy(x, wanted, label_smoothing=smoothing, reduction="sum") for x in (first, second))
+    divergence = functional.kl_div(log_q, log_p, reduction="sum", log_target=True)
+    divergence = divergence + functional.kl_div(log_p, log_q, reduction="sum", log_target=True)
+    return (nll + alpha * divergence / 2) / 2
+
+
+@pytest.fixture(params=[1, 40, 100, 1 << 18], ids=lambda elements: f"chunk{elements}")
+def chunk_elements(monkeypatch, request):
+    monkeypatch.setattr("mtkit.training.loss._CHUNK_ELEMENTS", request.param)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("alpha", [0.7, 5.0])
+def test_r_drop_equals_its_formula_in_value_and_gradient(chunk_elements, smoothing, alpha):
+    torch.manual_seed(2)
+    logits = (3 * torch.randn(2 * 11, 17, dtype=torch.float64)).requires_grad_()
+    targets = torch.randint(0, 17, (11,)).repeat(2)
+    loss, nll = smoothed_cross_entropy(logits, targets, smoothing, alpha)
+    (loss / 7).backward()
+    copy = logits.detach().clone().requires_grad_()
+    expected = plain_r_drop(copy, targets, smoothing, alpha)
+    (expected / 7).backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert (logits.grad - copy.grad).abs().max() < 1e-12
+    assert nll.item() == pytest.approx(functional.cross_entropy(copy, targets, reduction="sum").item() / 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_gradient_of_r_drop_is_the_numerical_one(chunk_elements, smoothing):
+    torch.manual_seed(3)
+    logits = torch.randn(8, 20, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, 20, (4,)).repeat(2)
+    assert torch.autograd.gradcheck(lambda x: smoothed_cross_entropy(x, targets, smoothing, 3.0)[0], (logits,))
+
+
+def test_r_drop_of_two_equal_passes_adds_nothing():
+    torch.manual_seed(4)
+    once = torch.randn(9, 13, dtype=torch.float64)
+    targets = torch.randint(0, 13, (9,))
+    single, twice = once.clone().requires_grad_(), once.repeat(2, 1).requires_grad_()
+    loss, nll = smoothed_cross_entropy(single, targets, 0.1)
+    doubled_loss, doubled_nll = smoothed_cross_entropy(twice, targets.repeat(2), 0.1, 5.0)
+    loss.backward()
+    doubled_loss.backward()
+    assert doubled_loss.item() == pytest.approx(loss.item(), rel=1e-14)
+    assert doubled_nll.item() == pytest.approx(nll.item(), rel=1e-14)
+    assert (twice.grad - single.grad.repeat(2, 1) / 2).abs().max() < 1e-15
+
+
+def test_r_drop_of_bf16_logits_is_summed_in_fp32():
+    torch.manual_seed(5)
+    rough = (2 * torch.randn(400, 301)).bfloat16()
+    targets = torch.randint(0, 301, (200,)).repeat(2)
+    exact, _ = smoothed_cross_entropy(rough.double(), targets, 0.1, 5.0)
+    loss, _ = smoothed_cross_entropy(rough, targets, 0.1, 5.0)
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-5)

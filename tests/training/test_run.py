@@ -9,16 +9,14 @@ import time
 import pytest
 import torch
 
-from mtkit.checkpoint.checkpoint import load_checkpoint
+from mtkit.checkpoint.checkpoint import find_last_checkpoint
 from mtkit.checkpoint.model_folder import load_model
 from mtkit.checkpoint.run_folder import RunFolder, rank_checkpoints
 from mtkit.checkpoint.weights import read_tensors
-from mtkit.config.loading import load_recipe
 from mtkit.errors import ModelError, OutputError, RecipeError
+from mtkit.training.parallel import TrainedModel
 from mtkit.training.run import train_model
 from mtkit.training.trainer import Trainer
-
-TIMES = ("tokens_per_second", "elapsed_seconds")
 
 
 def train(corpus_path, recipe, output, **options):
@@ -30,7 +28,7 @@ def digest(run):
     files = sorted(p for p in run.rglob("*.safetensors"))
     hashes = {str(p.relative_to(run)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return hashes, [{k: v for k, v in r.items() if k not in TIMES} for r in records]
+    return hashes, [{k: v for k, v in r.items() if not k.endswith(("_second", "_seconds"))} for r in records]
 
 
 @pytest.fixture
@@ -79,15 +77,15 @@ def test_the_same_command_again_has_nothing_to_do(run, corpus_path, make_recipe)
 def test_a_finished_run_of_another_recipe_is_refused_naming_the_fields(run, corpus_path, make_recipe):
     with pytest.raises(RecipeError, match=r"training\.seed \(1 there, 7 now\)"):
         train(corpus_path, make_recipe("training.seed=7"), run.path)
-    assert not train(corpus_path, make_recipe("training.seed=7"), run.path, overwrite=True).was_up_to_date
+    assert not train(corpus_path, make_recipe("training.seed=7"), run.path, restart=True).was_up_to_date
 
 
 def test_a_folder_that_is_no_run_is_never_replaced(corpus_path, make_recipe, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("years of work")
-    for overwrite in (False, True):
+    for restart in (False, True):
         with pytest.raises(OutputError, match="something else"):
-            train(corpus_path, make_recipe(), tmp_path / "other", overwrite=overwrite)
+            train(corpus_path, make_recipe(), tmp_path / "other", restart=restart)
     assert (tmp_path / "other" / "thesis.tex").exists()
 
 
@@ -140,18 +138,18 @@ def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(corpus_path, make_r
 def test_a_signal_saves_and_the_run_goes_on_from_there(corpus_path, make_recipe, tmp_path, monkeypatch):
     recipe = make_recipe("training.save_every_steps=1000", "training.validate_every_steps=1000")
     train(corpus_path, recipe, tmp_path / "whole")
-    honest = Trainer.update
+    honest = Trainer.compute_gradients
 
-    def update(self, step, rows, tally):
-        honest(self, step, rows, tally)
-        if step == 7:
+    def compute_gradients(self, update):
+        if update.step == 8:
             signal.raise_signal(signal.SIGTERM)
+        return honest(self, update)
 
-    monkeypatch.setattr(Trainer, "update", update)
+    monkeypatch.setattr(Trainer, "compute_gradients", compute_gradients)
     outcome = train(corpus_path, recipe, tmp_path / "run")
     assert (outcome.exit_code, outcome.model) == (143, None)
     run = RunFolder(tmp_path / "run")
-    assert run.read_state(run.list_checkpoints()[-1]).step == 7
+    assert run.read_state(run.list_checkpoints()[-1]).step in (8, 9)
     monkeypatch.undo()
     train(corpus_path, recipe, run.path)
     assert read_hash(run) == read_hash(RunFolder(tmp_path / "whole"))
@@ -162,34 +160,26 @@ def read_hash(run):
 
 
 def test_a_second_ctrl_c_stops_at_once(corpus_path, make_recipe, tmp_path, monkeypatch):
-    def update(self, step, rows, tally):
+    def compute_gradients(self, update):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Trainer, "update", update)
+    monkeypatch.setattr(Trainer, "compute_gradients", compute_gradients)
     with pytest.raises(KeyboardInterrupt):
         train(corpus_path, make_recipe(), tmp_path / "run")
 
 
 def test_a_damaged_last_checkpoint_is_reported_and_the_one_before_used(run, capfd):
-    from mtkit.config.model import ModelConfig
-    from mtkit.model.transformer import build_model
-    from mtkit.training.optimizer import build_optimizer
-
-    recipe = load_recipe(run.path / "recipe.yaml")
-    config = json.loads((run.path / "config.json").read_text())["model"]
-    model = build_model(ModelConfig(**config))
-    optimizer = build_optimizer(model, recipe.training)
     path = run.checkpoint(20) / "model.safetensors"
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     path.write_bytes(damaged)
-    assert load_checkpoint(run, model, optimizer).step == 15
+    assert find_last_checkpoint(run) == run.checkpoint(15)
     assert "step-00000020 cannot be used: the file is damaged" in capfd.readouterr().err
     assert not run.checkpoint(20).exists()
     (run.checkpoint(15) / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="no checkpoint of the run can be restored"):
-        load_checkpoint(run, model, optimizer)
+        find_last_checkpoint(run)
 
 
 def test_minutes_become_steps_once(corpus_path, make_recipe, tmp_path):
@@ -302,16 +292,16 @@ def test_a_line_of_metrics_that_a_kill_cut_short_is_left_out(run):
 
 
 def test_skipped_updates_leave_metrics_and_checkpoints_finite(corpus_path, make_recipe, tmp_path, monkeypatch):
-    honest = Trainer._losses
+    honest = TrainedModel.compute_loss
     calls = []
 
-    def losses(self, batch):
+    def compute_loss(self, batch):
         calls.append(batch)
         bad = len(calls) in (3, 6, 7, 8, 9, 10)  # one of the first five updates, all of the next five
         return tuple(loss * float("nan") if bad else loss for loss in honest(self, batch))
 
-    monkeypatch.setattr(Trainer, "_losses", losses)
-    train(corpus_path, make_recipe("training.save_every_steps=3"), tmp_path / "run")
+    monkeypatch.setattr(TrainedModel, "compute_loss", compute_loss)
+    train(corpus_path, make_recipe("training.save_every_steps=3", "training.micro_batch_tokens=200"), tmp_path / "run")
     run = RunFolder(tmp_path / "run")
     assert "NaN" not in (run.path / "metrics.jsonl").read_text()
     assert [r["step"] for r in run.read_metrics() if r["kind"] == "train"] == [5, 15, 20]

@@ -1,0 +1,133 @@
+"""The processes that train together: those that torchrun started, or this one alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from mtkit.errors import DeviceError
+
+T = TypeVar("T")
+
+# How long a process waits for the others before it takes them for dead: longer than any of them works alone between
+# two meetings (planning the batches of an epoch, writing a checkpoint).
+_LONGEST_WAIT = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together.
+
+    Attributes:
+        rank: 0-based number of this process; 0 is the one that writes and speaks.
+        count: Number of processes.
+        local_rank: Number of this process on its machine; with GPUs, the GPU that it computes on.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes and speaks for all."""
+        return self.rank == 0
+
+    def start_sum(self, values: Sequence[float]) -> Callable[[], list[float]]:
+        """Begin to add up `values` over all processes; the function returned waits for the sums."""
+        if self.count == 1:
+            return lambda: list(values)
+        import torch
+        from torch import distributed
+
+        tensor = torch.tensor(values, dtype=torch.float64)
+        work = distributed.all_reduce(tensor, async_op=True)
+
+        def wait() -> list[float]:
+            work.wait()
+            return tensor.tolist()
+
+        return wait
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Return the sums of `values` over all processes."""
+        return self.start_sum(values)()
+
+    def share(self, value: T) -> T:
+        """Return the main process's value in all processes."""
+        if self.count == 1:
+            return value
+        from torch import distributed
+
+        values = [value]
+        distributed.broadcast_object_list(values, src=0, device=_cpu())
+        return values[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Return the values of all processes, by rank, in all of them."""
+        if self.count == 1:
+            return [value]
+        from torch import distributed
+
+        values: list[Any] = [None] * self.count
+        distributed.all_gather_object(values, value)
+        return values
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        self.sum([0.0])
+
+
+def read_processes() -> Processes:
+    """Return this process's place among those that torchrun started, by the environment that it sets."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or "MASTER_ADDR" not in os.environ:
+        return Processes()
+    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return Processes(rank, count, int(os.environ.get("LOCAL_RANK", rank)))
+
+
+@contextmanager
+def joined(processes: Processes, device_type: str) -> Iterator[None]:
+    """Connect the processes while a block runs: gloo for what lies in main memory, NCCL between GPUs.
+
+    Raises:
+        DeviceError: Another process is gone, or cannot be reached.
+    """
+    if processes.count == 1:
+        yield
+        return
+    from torch import distributed
+
+    backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
+    try:
+        distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
+        yield
+    except (RuntimeError, ConnectionError) as exc:
+        if not _is_loss_of_a_process(exc):
+            raise
+        raise DeviceError(
+            f"another of the {processes.count} processes is gone: {str(exc).strip().splitlines()[0][:200]}",
+            at=f"process {processes.rank}",
+            fix="see what it said; the same command goes on from the last checkpoint, and torchrun --max-restarts by "
+            "itself",
+        ) from exc
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def _is_loss_of_a_process(exc: BaseException) -> bool:
+    from torch import distributed
+
+    text = str(exc).lower()
+    return isinstance(exc, (distributed.DistError, ConnectionError)) or "gloo" in text or "connection" in text
+
+
+def _cpu() -> Any:
+    import torch
+
+    return torch.device("cpu")

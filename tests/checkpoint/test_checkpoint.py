@@ -1,0 +1,241 @@
+import errno
+import json
+import threading
+import time
+
+import pytest
+import torch
+
+from mtkit.checkpoint import checkpoint
+from mtkit.checkpoint.checkpoint import (
+    CheckpointWriter,
+    Snapshot,
+    find_last_checkpoint,
+    read_snapshot,
+    rotate_checkpoints,
+    save_checkpoint,
+)
+from mtkit.checkpoint.run_folder import CheckpointState, RunFolder, Validation
+from mtkit.errors import ModelError, OutputError, writing
+
+
+def snapshot(step=0, has_average=True):
+    weights = {"layer.weight": torch.arange(6.0).view(2, 3) + step, "layer.bias": torch.ones(2)}
+    moments = {f"{key}/{name}": w / 2 for name, w in weights.items() for key in ("exp_avg", "exp_avg_sq")}
+    return Snapshot(weights, moments, {name: w / 3 for name, w in weights.items()} if has_average else {})
+
+
+def state(step, bleu=None, loss=1.0):
+    validation = None if bleu is None else Validation(step=step, loss=loss, bleu=bleu, chrf=100 - bleu)
+    return CheckpointState(step=step, epoch=1, batch_index=2, skipped_in_a_row=3, validation=validation)
+
+
+def steps(run):
+    return [run.read_state(folder).step for folder in run.list_checkpoints()]
+
+
+def leftovers(run):
+    """What stands among the checkpoints and is none."""
+    return [path.name for path in run.checkpoints.iterdir() if path not in run.list_checkpoints()]
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture
+def writer(run):
+    writer = CheckpointWriter(run, 2, "bleu")
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Nothing is written before this event is set."""
+    event, honest = threading.Event(), checkpoint.write_tensors
+
+    def write_tensors(tensors, path, metadata=None):
+        assert event.wait(60)
+        honest(tensors, path, metadata)
+
+    monkeypatch.setattr(checkpoint, "write_tensors", write_tensors)
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Weights are written, the optimizer finds no room."""
+    honest = checkpoint.write_tensors
+
+    def write_tensors(tensors, path, metadata=None):
+        if path.name == "optimizer.safetensors":
+            with writing(path):
+                raise OSError(errno.ENOSPC, "No space left on device")
+        honest(tensors, path, metadata)
+
+    monkeypatch.setattr(checkpoint, "write_tensors", write_tensors)
+
+
+@pytest.mark.parametrize("has_average", [True, False])
+def test_what_was_saved_is_read_back(run, has_average):
+    saved = snapshot(5, has_average)
+    folder = save_checkpoint(run, saved, state(5, bleu=10.0))
+    assert (folder / "average.safetensors").exists() == has_average
+    back = read_snapshot(folder)
+    for kind in ("weights", "optimizer", "average"):
+        ours, theirs = getattr(saved, kind), getattr(back, kind)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    read = run.read_state(folder)
+    assert read.model_copy(update={"hashes": {}}) == state(5, bleu=10.0)
+    assert read.hashes.keys() == {path.name for path in folder.glob("*.safetensors")}
+    assert find_last_checkpoint(run) == folder
+
+
+def test_a_checkpoint_without_moments_can_be_resumed(run):
+    """Such as one of a run whose every update so far was skipped, where the optimizer is not asked then (FSDP, mps)."""
+    folder = save_checkpoint(run, Snapshot(snapshot().weights, {}), state(2))
+    assert read_snapshot(folder).optimizer == {}
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(run, writer, slow):
+    taken = []
+
+    def take(step):
+        taken.append((step, threading.current_thread()))
+        return snapshot(step)
+
+    writer.write(lambda: take(5), state(5))
+    writer.check()
+    assert taken == [(5, threading.main_thread())]  # the weights are copied before anything can change them
+    assert steps(run) == []
+    second = threading.Thread(target=lambda: writer.write(lambda: take(10), state(10)))
+    second.start()
+    second.join(0.2)
+    assert second.is_alive()
+    assert len(taken) == 1, "two snapshots are held at once"
+    slow.set()
+    second.join(60)
+    writer.wait()
+    assert [step for step, _ in taken] == [5, 10]
+    assert steps(run) == [5, 10]
+    assert torch.equal(read_snapshot(run.checkpoint(10)).weights["layer.weight"], snapshot(10).weights["layer.weight"])
+    assert leftovers(run) == []
+
+
+def test_closing_waits_for_what_is_being_written(run, slow):
+    writer = CheckpointWriter(run, 2, "bleu")
+    writer.write(snapshot, state(5))
+    threading.Timer(0.1, slow.set).start()
+    writer.close()
+    assert steps(run) == [5]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("checkpoint")]
+
+
+@pytest.mark.parametrize("ask", ["check", "wait", "write"])
+def test_an_error_in_the_background_is_told_at_the_next_occasion(run, writer, ask, request):
+    writer.write(snapshot, state(5))
+    writer.wait()
+    request.getfixturevalue("full_disk")
+    writer.write(snapshot, state(10))
+    with pytest.raises(OutputError, match="No space left"):
+        match ask:
+            case "check":
+                for _ in range(1000):
+                    writer.check()
+                    time.sleep(0.01)
+            case "wait":
+                writer.wait()
+            case "write":
+                writer.write(lambda: pytest.fail("a snapshot was taken"), state(15))
+    writer.check()  # told once
+    writer.wait()
+    assert steps(run) == [5]
+    assert leftovers(run) == []
+
+
+def test_after_an_error_the_next_checkpoint_can_be_written(run, writer, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_tensors", lambda *_: 1 / 0)
+        writer.write(snapshot, state(5))
+        with pytest.raises(ZeroDivisionError):
+            writer.wait()
+    writer.write(snapshot, state(10))
+    writer.wait()
+    assert steps(run) == [10]
+
+
+def test_the_last_and_the_best_are_kept(run):
+    writer = CheckpointWriter(run, 3, "bleu")
+    for step, bleu in enumerate([9, 3, 8, 7, 1, 2, 4], 1):
+        writer.write(snapshot, state(step, bleu))
+    writer.write(snapshot, state(8))
+    writer.close()
+    assert steps(run) == [1, 3, 4, 6, 7, 8]
+    resumable = [step for step in steps(run) if (run.checkpoint(step) / "optimizer.safetensors").exists()]
+    assert resumable == [7, 8]
+    assert leftovers(run) == []
+
+
+@pytest.mark.parametrize(("metric", "best"), [("bleu", [1, 3]), ("chrf", [2, 5]), ("loss", [2, 4])])
+def test_best_is_what_the_metric_says(run, metric, best):
+    for step, (bleu, loss) in enumerate([(9, 3.0), (3, 1.0), (8, 4.0), (7, 2.0), (1, 5.0), (6, 6.0)], 1):
+        save_checkpoint(run, snapshot(), state(step, bleu, loss))
+    rotate_checkpoints(run, 2, metric)
+    assert steps(run) == sorted({*best, 5, 6})
+
+
+def test_of_equally_good_ones_the_earlier_is_the_better(run):
+    for step in range(1, 7):
+        save_checkpoint(run, snapshot(), state(step, 5))
+    rotate_checkpoints(run, 1, "bleu")
+    assert steps(run) == [1, 6]
+
+
+def test_without_checkpoints_there_is_no_last(run):
+    assert find_last_checkpoint(run) is None
+    (run.checkpoints / ".step-00000005.partial").mkdir()
+    (run.checkpoint(6)).mkdir()  # rotation took its state, and was interrupted
+    assert find_last_checkpoint(run) is None
+
+
+def flip(path):
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+
+
+@pytest.mark.parametrize("name", ["model", "optimizer", "average"])
+@pytest.mark.parametrize("harm", ["flip", "unlink"])
+def test_a_damaged_checkpoint_is_passed_over_and_removed(run, capfd, name, harm):
+    for step in (1, 2, 3):
+        save_checkpoint(run, snapshot(), state(step))
+    path = run.checkpoint(3) / f"{name}.safetensors"
+    path.unlink() if harm == "unlink" else flip(path)
+    assert find_last_checkpoint(run) == run.checkpoint(2)
+    said = capfd.readouterr().err
+    assert "checkpoint step-00000003 cannot be used" in said
+    assert str(path) in said
+    assert steps(run) == [1, 2]
+    assert find_last_checkpoint(run) == run.checkpoint(2)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1, 2]", json.dumps({"format_version": 2, "step": "many"})])
+def test_a_damaged_state_is_passed_over(run, content):
+    for step in (1, 2):
+        save_checkpoint(run, snapshot(), state(step))
+    (run.checkpoint(2) / "state.json").write_text(content)
+    assert find_last_checkpoint(run) == run.checkpoint(1)
+
+
+def test_where_no_checkpoint_is_whole_the_run_is_not_begun_anew(run):
+    for step in (1, 2):
+        flip(save_checkpoint(run, snapshot(), state(step)) / "model.safetensors")
+    with pytest.raises(ModelError, match="no checkpoint of the run can be restored"):
+        find_last_checkpoint(run)
+    assert steps(run) == [1, 2]

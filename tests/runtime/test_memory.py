@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from mtkit.runtime import memory
+from mtkit.runtime.memory import _left_in_control_group, available_memory, is_out_of_memory
+
+VERSION_2 = ("memory.max", "memory.current", "memory.stat", "inactive_file")
+VERSION_1 = (
+    "memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file",
+)  # fmt: skip
+
+
+def build_group(folder, version, limit, used, cached):
+    """A control group's files; beside what merely caches files stand lines that only look like it."""
+    limit_name, used_name, statistics, cache = version
+    (folder / limit_name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / limit_name).write_text(f"{limit}\n")
+    (folder / used_name).write_text(f"{used}\n")
+    (folder / statistics).write_text(f"anon 7\nactive_file 8\n{cache} {cached}\nunevictable 9\n")
+
+
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2])
+def test_what_a_control_group_leaves_is_its_limit_less_what_is_used_and_no_cache(tmp_path, version):
+    build_group(tmp_path, version, 1000, 700, 150)
+    assert _left_in_control_group(tmp_path) == 450
+
+
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2])
+def test_a_group_over_its_limit_leaves_nothing(tmp_path, version):
+    build_group(tmp_path, version, 1000, 1300, 150)
+    assert _left_in_control_group(tmp_path) == 0
+
+
+def test_a_group_without_a_limit_or_without_files_says_nothing(tmp_path):
+    assert _left_in_control_group(tmp_path) is None
+    build_group(tmp_path, VERSION_2, "max", 700, 150)
+    assert _left_in_control_group(tmp_path) is None
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.stat").write_text("anon 7\n")  # an old kernel's
+    assert _left_in_control_group(tmp_path) is None
+
+
+def test_where_the_second_version_has_no_limit_the_first_is_asked(tmp_path):
+    build_group(tmp_path, VERSION_2, "max", 700, 150)
+    build_group(tmp_path, VERSION_1, 500, 100, 50)
+    assert _left_in_control_group(tmp_path) == 450
+
+
+def test_the_smaller_of_what_system_and_group_leave_counts(monkeypatch):
+    assert 0 < available_memory() < 1 << 50
+    for free, left, expected in ((100, 40, 40), (100, 1 << 62, 100), (100, None, 100), (None, 40, 40), (None,) * 3):
+        monkeypatch.setattr(memory, "_free_memory", lambda free=free: free)
+        monkeypatch.setattr(memory, "_left_in_control_group", lambda left=left: left)
+        assert available_memory() == expected
+
+
+def test_out_of_memory_has_many_names():
+    refused = "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+    for exc in (MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), RuntimeError(refused)):
+        assert is_out_of_memory(exc)
+    for exc in (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("memory"), KeyboardInterrupt()):
+        assert not is_out_of_memory(exc)
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 55, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)

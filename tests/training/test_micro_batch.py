@@ -1,0 +1,155 @@
+import signal
+
+import pytest
+import torch
+
+from mtkit.checkpoint.run_folder import RunFolder, RunRecord
+from mtkit.checkpoint.weights import read_tensors
+from mtkit.config.model import build_model_config
+from mtkit.corpus.batching import SpecialIds
+from mtkit.corpus.store import PreparedCorpus
+from mtkit.errors import DeviceError
+from mtkit.model.transformer import build_model
+from mtkit.runtime.distributed import Processes
+from mtkit.training import micro_batch
+from mtkit.training.micro_batch import _kept_bytes, _longest_batch, _padded_tokens, bytes_per_token, fit_micro_batch
+from mtkit.training.parallel import TrainedModel
+from mtkit.training.run import train_model
+from mtkit.training.trainer import Trainer
+from mtkit.training.updates import UpdateReader
+
+
+def train(corpus_path, recipe, output, **options):
+    return train_model(corpus_path, recipe, output, device="cpu", threads=1, **options)
+
+
+@pytest.fixture
+def make(corpus_path, make_recipe):
+    """Return a function that gives model and reader as a training has them."""
+
+    def make(*settings, processes=Processes()):
+        recipe, corpus = make_recipe(*settings), PreparedCorpus.load(corpus_path)
+        size = len(corpus.source_tokenizer)
+        model = build_model(build_model_config(recipe.model, size, size))
+        record = RunRecord(
+            mtkit_version="0", torch_version="0", device="cpu", processor="any", threads=1, processes=1, corpus="c",
+            corpus_fingerprint="f", precision="fp32",
+        )  # fmt: skip
+        special = SpecialIds(model.config.pad_id, model.config.eos_id, model.config.decoder_start_id)
+        trained = TrainedModel(model, recipe.training, Processes(), "fp32", torch.device("cpu"))
+        trained.processes = processes
+        return trained, UpdateReader(corpus.train, special, recipe.training, processes, record)
+
+    return make
+
+
+@pytest.fixture
+def leave(monkeypatch):
+    """Return a function that says how much memory is free."""
+    return lambda free: monkeypatch.setattr(micro_batch, "available_memory", lambda: free)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [(), ("training.r_drop=1", "model.dropout=0.2"), ("training.activation_checkpointing=true", "model.dropout=0.2")],
+)
+def test_the_estimate_tells_what_a_batch_of_another_size_keeps(make, settings):
+    trained, reader = make(*settings)
+    batch = _longest_batch(reader, 2500)
+    assert _padded_tokens(batch) > 2000
+    estimate = bytes_per_token(trained, reader) * _padded_tokens(batch)
+    assert estimate == pytest.approx(_kept_bytes(trained, batch), rel=0.25)
+    assert estimate == pytest.approx(allocated_bytes(trained, batch), rel=0.25)
+
+
+def allocated_bytes(trained, batch):
+    """What torch allocates in a forward pass and does not free before the backward pass."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True, acc_events=True) as profile:
+        loss = trained.compute_loss(batch)[0]
+    assert loss.requires_grad
+    return sum(event.self_cpu_memory_usage for event in profile.key_averages())
+
+
+def test_the_estimate_knows_what_takes_and_what_saves_memory(make):
+    plain = bytes_per_token(*make())
+    assert bytes_per_token(*make("training.r_drop=1")) == pytest.approx(2 * plain, rel=0.2)
+    deep = ["model.num_encoder_layers=3", "model.num_decoder_layers=3"]
+    saved = bytes_per_token(*make(*deep, "training.activation_checkpointing=true"))
+    assert saved < 0.5 * bytes_per_token(*make(*deep))
+    assert bytes_per_token(*make(*deep)) > 2 * plain
+
+
+def test_the_estimate_leaves_no_gradient(make):
+    trained, reader = make()
+    bytes_per_token(trained, reader)
+    assert all(p.grad is None for p in trained.parameters)
+
+
+def test_sizes_are_halved_until_half_of_what_is_free_will_do(make, leave):
+    trained, reader = make("training.batch_tokens=1000")
+    per_token = bytes_per_token(trained, reader)
+    for tokens_that_fit, expected in ((1001, 1000), (999, 500), (300, 250), (130, 125)):
+        leave(int(2 * per_token * tokens_that_fit))
+        tokens, reason = fit_micro_batch(trained, reader)
+        assert tokens == expected
+        assert "GB free" in reason
+    leave(None)
+    assert fit_micro_batch(trained, reader) == (1000, "the whole update: how much memory is free cannot be told")
+
+
+def test_a_process_needs_room_for_its_share_only(make, leave):
+    leave(1 << 40)
+    trained, reader = make("training.batch_tokens=1000", processes=Processes(0, 4, 0))
+    tokens, _ = fit_micro_batch(trained, reader)
+    assert 250 <= tokens <= 250 + reader.longest.max()
+
+
+def test_where_not_even_one_pair_fits_nothing_is_trained(make, leave):
+    trained, reader = make()
+    longest = int(reader.longest.max())
+    leave(int(2 * bytes_per_token(trained, reader) * (longest - 1)))
+    with pytest.raises(DeviceError, match=rf"not even one pair of {longest} tokens") as caught:
+        fit_micro_batch(trained, reader)
+    assert caught.value.at == "training.micro_batch_tokens"
+
+
+def test_what_was_chosen_is_kept_by_every_resume(make, leave, corpus_path, make_recipe, tmp_path, monkeypatch, capfd):
+    leave(int(2 * bytes_per_token(*make()) * 60))
+    honest = Trainer.compute_gradients
+    sizes = []
+
+    def compute_gradients(self, update):
+        sizes.extend(batch.tgt_out_ids.numel() for batch in update.batches if len(batch.rows) > 1)
+        if update.step == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return honest(self, update)
+
+    recipe = make_recipe("training.max_steps=6")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "compute_gradients", compute_gradients)
+        assert train(corpus_path, recipe, tmp_path / "run").exit_code == 143
+    assert "micro-batches of 50 tokens: estimated at" in capfd.readouterr().err
+    chosen = RunFolder(tmp_path / "run").read_record().micro_batches
+    assert [(entry.from_step, entry.tokens) for entry in chosen] == [(1, 50)]
+    assert chosen[0].reason.startswith("estimated at")
+    leave(1 << 40)
+    train(corpus_path, recipe, tmp_path / "run")
+    assert RunFolder(tmp_path / "run").read_record().micro_batches == chosen
+    assert "micro-batches of" not in capfd.readouterr().err
+    train(corpus_path, make_recipe("training.max_steps=6", "training.micro_batch_tokens=50"), tmp_path / "set")
+    assert max(sizes) <= 50
+    ours, theirs = (read_tensors(tmp_path / name / "model" / "model.safetensors") for name in ("run", "set"))
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+def test_choosing_changes_nothing_else(corpus_path, make_recipe, tmp_path, leave):
+    leave(1 << 40)
+    for name, size in (("auto", "auto"), ("set", 200)):
+        recipe = make_recipe(f"training.micro_batch_tokens={size}", "training.max_steps=3", "model.dropout=0.2")
+        train(corpus_path, recipe, tmp_path / name)
+    ours, theirs = (read_tensors(tmp_path / name / "model" / "model.safetensors") for name in ("auto", "set"))
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    reasons = [RunFolder(tmp_path / name).read_record().micro_batches[0].reason for name in ("auto", "set")]
+    assert reasons[0].startswith("estimated at")
+    assert reasons[1] == "as the recipe says"
