@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 
 class Linear(nn.Linear):
@@ -25,7 +26,7 @@ class Linear(nn.Linear):
             and input.requires_grad
             and torch.is_grad_enabled()
             and not torch.is_autocast_enabled("cpu")
-            and _has_onednn()
+            and has_onednn()
         ):
             return _OneDnnLinear.apply(input, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
         return super().forward(input)
@@ -36,25 +37,39 @@ class _OneDnnLinear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
-        return _multiply(x, weight, bias)
+        return multiply(x, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         x, weight = ctx.saved_tensors
-        rows, grad_rows = x.reshape(-1, x.size(-1)), grad.reshape(-1, grad.size(-1))
-        grad_x = _multiply(grad, weight.t().contiguous(), None)
-        grad_weight = _multiply(grad_rows.t(), rows.t(), None)
-        return grad_x, grad_weight, grad_rows.sum(0) if ctx.has_bias else None
+        grad_rows = grad.reshape(-1, grad.size(-1))
+        grad_weight = multiply_rows(grad_rows, x.reshape(-1, x.size(-1)))
+        return multiply(grad, weight.t()), grad_weight, grad_rows.sum(0) if ctx.has_bias else None
 
 
-def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return x W^T + b."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return x W^T + b for tensors on a CPU, without a gradient: `(..., in)`, `(out, in)` and `(out,)` to `(..., out)`.
+
+    Products of fp32 are oneDNN's where that is the faster library; see `Linear`.
+    """
+    if x.dtype == torch.float32 and has_onednn():
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+    return functional.linear(x, weight, bias)
+
+
+def multiply_rows(left: Tensor, right: Tensor) -> Tensor:
+    """Return left^T right, `(rows, m)` and `(rows, n)` to `(m, n)`, as `multiply` does."""
+    if left.dtype != torch.float32 or not has_onednn():
+        return left.t() @ right
+    if left.size(1) > right.size(1):  # oneDNN wants the narrower one first
+        return multiply(right.t(), left.t()).t()
+    return multiply(left.t(), right.t())
 
 
 @cache
-def _has_onednn() -> bool:
+def has_onednn() -> bool:
+    """Return whether products of fp32 go through oneDNN here."""
     return (
         torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and torch.backends.cpu.get_cpu_capability().startswith("AVX512")

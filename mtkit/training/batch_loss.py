@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mtkit.model.transformer import Transformer
-from mtkit.training.loss import smoothed_cross_entropy
+from mtkit.training.loss import projected_cross_entropy, smoothed_cross_entropy
 
 
 class BatchLoss(nn.Module):
@@ -32,5 +32,10 @@ class BatchLoss(nn.Module):
         states = self.model.decode(tgt_in_ids, memory, mask)
         # Padding is taken out before the output projection, the largest product of a small model.
         is_real = tgt_out_ids != self.model.config.pad_id
-        logits = self.model.project(states[is_real])
-        return smoothed_cross_entropy(logits, tgt_out_ids[is_real], self.smoothing, self.r_drop)
+        states, targets = states[is_real], tgt_out_ids[is_real]
+        if states.device.type == "cpu" and self.r_drop == 0:
+            projection = self.model.output_proj
+            if torch.is_autocast_enabled("cpu"):
+                states = states.to(torch.get_autocast_dtype("cpu"))
+            return projected_cross_entropy(states, projection.weight, projection.bias, targets, self.smoothing)
+        return smoothed_cross_entropy(self.model.project(states), targets, self.smoothing, self.r_drop)

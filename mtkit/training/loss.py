@@ -7,10 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mtkit.model.linear import multiply, multiply_rows
+
 # Logits computed on at once: about what a core's cache holds.
 _CHUNK_ELEMENTS = 1 << 18
 
-# The same for R-Drop on a GPU, whose terms need several fp32 copies of a chunk: 64 MiB each.
+# Tokens that are projected at once where the projection is part of the loss.
+_PROJECTED_ROWS = 512
+
+# Logits computed on at once for R-Drop on a GPU, whose terms need several fp32 copies of a chunk: 64 MiB each.
 _DEVICE_CHUNK_ELEMENTS = 1 << 24
 
 
@@ -32,6 +37,43 @@ class _SummedLoss(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (grad,) = ctx.saved_tensors
         return grad * grads[0].to(grad.dtype), None, None, None
+
+
+class _ProjectedLoss(torch.autograd.Function):
+    """The output projection and the loss in one, some hundred tokens at a time: their logits never leave the cache."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        wants_grad = any(ctx.needs_input_grad)
+        lower = weight.detach().to(states.dtype)
+        lower_bias = None if bias is None else bias.detach().to(states.dtype)
+        grad_states = torch.empty_like(states)
+        grad_weight = torch.zeros_like(weight)
+        grad_bias = None if bias is None else torch.zeros_like(bias)
+        loss, nll = _zeros(states), _zeros(states)
+        for start in range(0, len(states), _PROJECTED_ROWS):
+            chunk = slice(start, start + _PROJECTED_ROWS)
+            logits = multiply(states[chunk], lower, lower_bias)
+            grad = torch.empty_like(logits) if wants_grad else None
+            chunk_loss, chunk_nll = _sum_cross_entropy(logits, targets[chunk], smoothing, grad)
+            loss += chunk_loss
+            nll += chunk_nll
+            if grad is not None:
+                grad_states[chunk] = multiply(grad, lower.t())
+                grad_weight += multiply_rows(grad, states[chunk])
+                if grad_bias is not None:
+                    grad_bias += grad.sum(0, dtype=grad_bias.dtype)
+        if wants_grad:
+            ctx.save_for_backward(grad_states, grad_weight, grad_bias)
+        ctx.mark_non_differentiable(nll)
+        return loss, nll
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = (None if grad is None else grad * grads[0].to(grad.dtype) for grad in ctx.saved_tensors)
+        return *scaled, None, None
 
 
 def _sum_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float, grad: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -132,4 +174,23 @@ def smoothed_cross_entropy(
     assert len(targets) == len(logits)
     assert r_drop == 0 or len(logits) % 2 == 0
     loss, nll = _SummedLoss.apply(logits, targets, smoothing, r_drop)  # type: ignore[no-untyped-call]
+    return loss, nll
+
+
+def projected_cross_entropy(
+    states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """Return `smoothed_cross_entropy` of the logits that decoder states are projected to; meant for CPUs.
+
+    Args:
+        states: `(tokens, d_model)`; their type is that of the arithmetic. Padding left out.
+        weight: `(vocab, d_model)`.
+        bias: `(vocab,)`, or None.
+        targets: `(tokens,)` int64.
+        smoothing: In [0, 1); 0 is plain cross-entropy.
+
+    Returns:
+        The smoothed loss, which can be differentiated, and the plain one, both summed over tokens, in nats; float64.
+    """
+    loss, nll = _ProjectedLoss.apply(states, weight, bias, targets, smoothing)  # type: ignore[no-untyped-call]
     return loss, nll

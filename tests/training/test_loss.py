@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mtkit.training.loss import smoothed_cross_entropy
+from mtkit.training import loss as loss_module
+from mtkit.training.loss import projected_cross_entropy, smoothed_cross_entropy
 
 
 @pytest.fixture
@@ -107,3 +108,25 @@ def test_r_drop_of_bf16_logits_is_summed_in_fp32():
     exact, _ = smoothed_cross_entropy(rough.double(), targets, 0.1, 5.0)
     loss, _ = smoothed_cross_entropy(rough, targets, 0.1, 5.0)
     assert loss.item() == pytest.approx(exact.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_the_loss_with_its_projection_is_the_loss_of_the_logits(dtype, has_bias, monkeypatch):
+    monkeypatch.setattr(loss_module, "_PROJECTED_ROWS", 3)
+    torch.manual_seed(6)
+    states = torch.randn(8, 5, dtype=dtype, requires_grad=True)
+    weight = torch.randn(11, 5, dtype=dtype, requires_grad=True)
+    bias = torch.randn(11, dtype=dtype, requires_grad=True) if has_bias else None
+    targets = torch.randint(11, (8,))
+    ours = projected_cross_entropy(states, weight, bias, targets, 0.1)
+    theirs = smoothed_cross_entropy(torch.nn.functional.linear(states, weight, bias), targets, 0.1)
+    inputs = [states, weight] + [bias] * has_bias
+    close = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 1e-12}
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, **close)
+    gradients = (torch.autograd.grad(value[0] * 3, inputs) for value in (ours, theirs))
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, **close)
+    with torch.inference_mode():
+        assert torch.equal(projected_cross_entropy(states, weight, bias, targets, 0.1)[1], ours[1])
