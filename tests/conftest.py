@@ -4,6 +4,16 @@ from pathlib import Path
 import pytest
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave benchmarks out unless they are asked for: `-m benchmark`."""
+    if "benchmark" in (config.getoption("-m") or ""):
+        return
+    skip = pytest.mark.skip(reason="takes minutes or hours, by hand: pytest -m benchmark -s FILE")
+    for item in items:
+        if item.get_closest_marker("benchmark"):
+            item.add_marker(skip)
+
+
 @pytest.fixture(scope="session")
 def shared_corpora():
     """The folder of real parallel text that MTKIT_TEST_CORPORA names; without it, the test skips."""

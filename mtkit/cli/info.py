@@ -104,7 +104,11 @@ def _describe_run(run: Any) -> dict[str, Any]:
         "best": None if best is None else best.model_dump(),
         "corpus": record.corpus,
         "device": record.device,
+        "processor": record.processor,
+        "processes": record.processes,
+        "threads": record.threads,
         "precision": record.precision,
+        "micro_batch_tokens": record.micro_batches[-1].tokens if record.micro_batches else None,
         "torch": record.torch_version,
         "run_format_version": record.format_version,
     }

@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.flush()
     except BaseException as exc:
         code = _report(exc)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to unwind
     sys.exit(code if isinstance(code, int) else 0)
 
 

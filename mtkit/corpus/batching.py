@@ -27,6 +27,7 @@ class Batch:
         src_ids: `(batch, src_len)` int64, EOS included, padded behind.
         tgt_in_ids: `(batch, tgt_len)` int64, what the decoder is given: the start id, then the target.
         tgt_out_ids: `(batch, tgt_len)` int64, what it should answer: the target, then EOS.
+        tgt_places: `(num_tokens,)` int64, where in the flattened `tgt_out_ids` no padding stands.
         num_tokens: Target tokens, EOS included, padding not.
         rows: Which pairs of the corpus these are.
     """
@@ -34,8 +35,18 @@ class Batch:
     src_ids: torch.Tensor
     tgt_in_ids: torch.Tensor
     tgt_out_ids: torch.Tensor
+    tgt_places: torch.Tensor
     num_tokens: int
     rows: Rows
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What the forward pass takes: source, decoder input and output, and the places of real target tokens."""
+        return self.src_ids, self.tgt_in_ids, self.tgt_out_ids, self.tgt_places
+
+    def pin(self) -> Batch:
+        """Return the batch in memory that a GPU can fetch from by itself."""
+        return Batch(*(tensor.pin_memory() for tensor in self.tensors), self.num_tokens, self.rows)
 
 
 @dataclass(frozen=True)
@@ -139,6 +150,7 @@ def collate(
         torch.from_numpy(src_ids),
         torch.from_numpy(tgt_in_ids),
         torch.from_numpy(tgt_out_ids),
+        torch.from_numpy(np.flatnonzero(tgt_out_ids != special.pad_id)),
         int(tgt_lengths.sum()) + len(rows),
         rows,
     )

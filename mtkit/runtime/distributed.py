@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ T = TypeVar("T")
 # How long a process waits for the others before it takes them for dead: longer than any of them works alone between
 # two meetings (planning the batches of an epoch, writing a checkpoint).
 _LONGEST_WAIT = timedelta(minutes=30)
+_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,9 @@ def joined(processes: Processes, device_type: str) -> Iterator[None]:
 
     backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     try:
-        distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
+        store, rank, count = next(distributed.rendezvous("env://", timeout=_LONGEST_WAIT))
+        store = distributed.PrefixStore(_meet(store, processes), store)
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_LONGEST_WAIT)
         yield
     except (RuntimeError, ConnectionError) as exc:
         if not _is_loss_of_a_process(exc):
@@ -118,6 +123,38 @@ def joined(processes: Processes, device_type: str) -> Iterator[None]:
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def _meet(store: Any, processes: Processes) -> str:
+    """Return a name for this meeting of the processes, the same in all of them and new each time.
+
+    When torchrun starts the processes again it hands them the store of before, in which the addresses of the dead
+    still stand (torch 2.13). So the first process names each meeting; another one signs up under the name that it
+    finds, and takes it once the first has confirmed that very signature.
+    """
+    deadline = time.monotonic() + _LONGEST_WAIT.total_seconds()
+    if processes.is_main:
+        name = uuid.uuid4().hex
+        store.set("mtkit/meeting", name)
+        keys = [f"mtkit/{name}/{rank}" for rank in range(1, processes.count)]
+        while not store.check(keys):
+            _pause(deadline)
+        store.set(f"mtkit/{name}/all", b" ".join(store.get(key) for key in keys))
+        return name
+    signature = uuid.uuid4().hex
+    name = ""
+    while not (name and store.check([f"mtkit/{name}/all"]) and signature in store.get(f"mtkit/{name}/all").decode()):
+        if name:
+            _pause(deadline)
+        name = store.get("mtkit/meeting").decode()  # waits for the first process
+        store.set(f"mtkit/{name}/{processes.rank}", signature)
+    return name
+
+
+def _pause(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise ConnectionError("not all of them came")
+    time.sleep(_POLL_SECONDS)
 
 
 def _is_loss_of_a_process(exc: BaseException) -> bool:

@@ -24,15 +24,18 @@ class BatchLoss(nn.Module):
         self.smoothing = smoothing
         self.r_drop = r_drop
 
-    def forward(self, src_ids: Tensor, tgt_in_ids: Tensor, tgt_out_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, src_ids: Tensor, tgt_in_ids: Tensor, tgt_out_ids: Tensor, tgt_places: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return the training loss and the plain one of a batch, summed over its target tokens; see `Batch`."""
         if self.r_drop > 0:  # two passes with other dropout, one behind the other
+            tgt_places = torch.cat([tgt_places, tgt_places + tgt_out_ids.numel()])
             src_ids, tgt_in_ids, tgt_out_ids = (torch.cat([ids, ids]) for ids in (src_ids, tgt_in_ids, tgt_out_ids))
         memory, mask = self.model.encode(src_ids)
         states = self.model.decode(tgt_in_ids, memory, mask)
-        # Padding is taken out before the output projection, the largest product of a small model.
-        is_real = tgt_out_ids != self.model.config.pad_id
-        states, targets = states[is_real], tgt_out_ids[is_real]
+        # Padding is taken out before the output projection, the largest product of a small model. Its places are known
+        # beforehand: to look for them here would make a GPU wait.
+        states, targets = states.flatten(0, 1)[tgt_places], tgt_out_ids.flatten()[tgt_places]
         if states.device.type == "cpu" and self.r_drop == 0:
             projection = self.model.output_proj
             if torch.is_autocast_enabled("cpu"):

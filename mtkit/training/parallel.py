@@ -77,9 +77,9 @@ class TrainedModel:
 
     def compute_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the training loss and the plain one of a batch, summed over target tokens."""
-        ids = (batch.src_ids, batch.tgt_in_ids, batch.tgt_out_ids)
+        tensors = (tensor.to(self.device, non_blocking=True) for tensor in batch.tensors)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return self._loss(*(part.to(self.device, non_blocking=True) for part in ids))  # type: ignore[no-any-return]
+            return self._loss(*tensors)  # type: ignore[no-any-return]
 
     @contextmanager
     def _syncing(self, is_last: bool) -> Iterator[None]:
@@ -183,7 +183,7 @@ def _wrap_ddp(loss: BatchLoss, device: torch.device) -> nn.Module:
     wrapped = DistributedDataParallel(
         loss,
         device_ids=[device] if device.type == "cuda" else None,
-        broadcast_buffers=False,
+        forward_sync_buffers=False,
         gradient_as_bucket_view=True,
     )
     wrapped.register_comm_hook(None, lambda _state, bucket: _add_up(bucket))

@@ -158,7 +158,7 @@ class Trainer:
                 update={"step": step, "epoch": update.epoch, "batch_index": update.index + 1, "validation": None}
             )
             is_last = step == self.max_steps
-            is_validated = step % validate_every == 0 or is_last
+            is_validated = self.validator is not None and (step % validate_every == 0 or is_last)
             is_saved = step % save_every == 0 or is_last or is_validated or bool(wants_stop) or wants_save
             is_logged = step % training.log_every_steps == 0
             if is_logged or is_saved:

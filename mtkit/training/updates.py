@@ -7,7 +7,7 @@ import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -124,10 +124,7 @@ class UpdateReader:
     def _collate(self, rows: Rows, step: int) -> Batch:
         seed = derive_seed(self.training.seed, "subwords", step)
         batch = collate(self.split, rows, self.special, self.sampler, seed)
-        if not self.pin:
-            return batch
-        ids = ("src_ids", "tgt_in_ids", "tgt_out_ids")
-        return replace(batch, **{name: getattr(batch, name).pin_memory() for name in ids})
+        return batch.pin() if self.pin else batch
 
     def read(self, step: int, epoch: int, index: int, max_steps: int | None) -> Generator[Update, None, None]:
         """Yield the updates after `step`, beginning with batch `index` of `epoch`, to the end of the run."""

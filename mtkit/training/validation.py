@@ -119,9 +119,9 @@ class Validator:
         num_tokens = 0
         for rows in self.batches[self.processes.rank :: self.processes.count]:
             batch = collate(self.split, rows, self.special)
-            ids = (part.to(self.device) for part in (batch.src_ids, batch.tgt_in_ids, batch.tgt_out_ids))
+            tensors = (tensor.to(self.device) for tensor in batch.tensors)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                nll = BatchLoss(model)(*ids)[1]
+                nll = BatchLoss(model)(*tensors)[1]
             total += float(nll)
             num_tokens += batch.num_tokens
         total, count = self.processes.sum([total, num_tokens])

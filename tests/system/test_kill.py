@@ -204,8 +204,6 @@ def test_three_kills_change_nothing(corpus, tmp_path):
 @pytest.mark.benchmark
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_twenty_kills_change_nothing(corpus, tmp_path, precision, request):
-    if "benchmark" not in (request.config.getoption("-m") or ""):
-        pytest.skip("takes minutes: pytest -m benchmark -s tests/system/test_kill.py")
+def test_twenty_kills_change_nothing(corpus, tmp_path, precision):
     settings = {"training.precision": precision, "training.max_steps": 3000, "training.validate_every_steps": 200}
     kill_and_compare(corpus, tmp_path, 20, settings)
