@@ -46,7 +46,8 @@ class Batch:
 
     def pin(self) -> Batch:
         """Return the batch in memory that a GPU can fetch from by itself."""
-        return Batch(*(tensor.pin_memory() for tensor in self.tensors), self.num_tokens, self.rows)
+        src_ids, tgt_in_ids, tgt_out_ids, tgt_places = (tensor.pin_memory() for tensor in self.tensors)
+        return Batch(src_ids, tgt_in_ids, tgt_out_ids, tgt_places, self.num_tokens, self.rows)
 
 
 @dataclass(frozen=True)

@@ -104,11 +104,12 @@ def joined(processes: Processes, device_type: str) -> Iterator[None]:
         yield
         return
     from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
 
     backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     try:
-        store, rank, count = next(distributed.rendezvous("env://", timeout=_LONGEST_WAIT))
-        store = distributed.PrefixStore(_meet(store, processes), store)
+        store, rank, count = next(rendezvous("env://", timeout=_LONGEST_WAIT))
+        store = distributed.PrefixStore(_meet(store, processes), store)  # type: ignore[attr-defined]
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_LONGEST_WAIT)
         yield
     except (RuntimeError, ConnectionError) as exc:
