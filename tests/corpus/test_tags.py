@@ -59,7 +59,7 @@ def test_a_recipe_of_two_corpora_with_tags(text, write, tmp_path):
         text(name, start, end)
     recipe = write("recipe.yaml", RECIPE)
     with pytest.raises(SystemExit) as caught:
-        main(["prepare", str(recipe), "-o", str(tmp_path / "out"), "--quiet"])
+        main(["prepare", str(recipe), "-o", str(tmp_path / "out")])
     assert caught.value.code == 0
     corpus = PreparedCorpus.load(tmp_path / "out")
     pieces = corpus.source_tokenizer.pieces(range(len(corpus.source_tokenizer)))
