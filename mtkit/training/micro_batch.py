@@ -44,7 +44,7 @@ def fit_micro_batch(trained: TrainedModel, reader: UpdateReader) -> tuple[int, s
         tokens //= 2
     needed, longest = tokens * per_token / 1e9, int(reader.longest.max())
     if tokens < whole and longest * per_token > _SHARE_OF_FREE * free:
-        raise _too_small(longest, f"{free / 1e9:.1f} GB are free")
+        raise _longest_does_not_fit(longest, f"{free / 1e9:.1f} GB are free")
     return tokens, f"estimated at {needed:.1f} GB of {free / 1e9:.1f} GB free"
 
 
@@ -80,7 +80,7 @@ def _try_sizes(trained: TrainedModel, reader: UpdateReader, tokens: int) -> int:
         if _passes(trained, _longest_batch(reader, tokens)):
             return tokens
         tokens //= 2
-    raise _too_small(longest, f"the device is {trained.device}")
+    raise _longest_does_not_fit(longest, f"the device is {trained.device}")
 
 
 def _passes(trained: TrainedModel, batch: Batch) -> bool:
@@ -112,9 +112,14 @@ def _padded_tokens(batch: Batch) -> int:
     return max(batch.src_ids.numel(), batch.tgt_out_ids.numel())
 
 
-def _too_small(longest: int, where: str) -> DeviceError:
+def no_pair_fits(message: str) -> DeviceError:
+    """Return the error of a device too small for a single pair."""
     return DeviceError(
-        f"not even one pair of {longest:,} tokens fits into memory; {where}",
+        message,
         at="training.micro_batch_tokens",
         fix="use a smaller model, --set training.activation_checkpointing=true, or drop long pairs in mtkit prepare",
     )
+
+
+def _longest_does_not_fit(longest: int, where: str) -> DeviceError:
+    return no_pair_fits(f"not even one pair of {longest:,} tokens fits into memory; {where}")

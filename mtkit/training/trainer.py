@@ -26,6 +26,7 @@ from mtkit.runtime.memory import is_out_of_memory
 from mtkit.runtime.seeds import derive_seed
 from mtkit.training.interrupts import StopRequest
 from mtkit.training.log import TrainingLog
+from mtkit.training.micro_batch import no_pair_fits
 from mtkit.training.parallel import TrainedModel
 from mtkit.training.schedule import learning_rate_at, saving_interval, validation_interval
 from mtkit.training.updates import Update, UpdateReader
@@ -252,11 +253,7 @@ class Trainer:
         if self.trained.device.type == "cuda":
             torch.cuda.empty_cache()
         if all(len(batch.rows) == 1 for batch in update.batches):
-            raise DeviceError(
-                f"one pair alone does not fit into memory at step {update.step:,}: {reason}",
-                at="training.micro_batch_tokens",
-                fix="use a smaller model, --set training.activation_checkpointing=true, or drop long pairs in prepare",
-            )
+            raise no_pair_fits(f"one pair alone does not fit into memory at step {update.step:,}: {reason}")
         largest = max(len(batch.rows) * int(self.reader.longest[batch.rows].max()) for batch in update.batches)
         tokens = max(16, min(update.micro_batch_tokens, largest) // 2)
         entry = MicroBatch(from_step=update.step, tokens=tokens, reason=reason)
