@@ -154,7 +154,9 @@ def _tell(text: str) -> None:
 
 def _register() -> None:
     """Add the commands. Their modules import torch and other heavy packages only when they run."""
+    from mtkit.cli.average import average
     from mtkit.cli.evaluate import evaluate
+    from mtkit.cli.export import export
     from mtkit.cli.info import info
     from mtkit.cli.options_table import options
     from mtkit.cli.prepare import prepare
@@ -162,7 +164,7 @@ def _register() -> None:
     from mtkit.cli.train import train
     from mtkit.cli.translate import translate
 
-    for command in (prepare, train, translate, evaluate, run, info, options):
+    for command in (prepare, train, translate, evaluate, run, export, average, info, options):
         app.command()(command)
 
 

@@ -81,7 +81,7 @@ def _name_type(annotation: Any) -> str:
         return _name_bounded(*arguments)
     if origin is dict:
         return f"mapping of {_name_type(arguments[0])} to {_name_type(arguments[1])}"
-    if origin is list:
+    if origin is list or (origin is tuple and arguments[1:] == (...,)):
         return f"list of {_name_type(arguments[0])}"
     if origin is tuple:
         return f"list of {len(arguments)}: {', '.join(map(_name_type, arguments))}"

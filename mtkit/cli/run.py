@@ -145,6 +145,7 @@ def _translate(
 ) -> list[str]:
     """Return the model's translations of the test set, and keep them as text."""
     from mtkit.cli.systems import read_lines, translate_lines, write_lines
+    from mtkit.decoding.request import Request
 
     assert corpus.test is not None
     path = output / HYPOTHESES_NAME
@@ -158,7 +159,8 @@ def _translate(
     if path.is_file() and _read_record(output, "translation") == {**made_from, "hypotheses": hash_file(path)}:
         _skip(path, "same model, same test text, same decoding", "translated")
         return read_lines(path)
-    hypotheses = translate_lines(model, corpus.test.source_lines(), recipe.decoding, device, threads, tags)
+    requests = [Request(line, tag) for line, tag in zip(corpus.test.source_lines(), tags, strict=True)]
+    hypotheses = translate_lines(model, requests, recipe.decoding, device, threads)
     write_lines(hypotheses, path)
     # What was scored before, if anything, was something else.
     write_json({"made_from": {"translation": {**made_from, "hypotheses": hash_file(path)}}}, output / SCORES_NAME)

@@ -7,15 +7,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mtkit.checkpoint.model_folder import CONFIG_NAME, read_model_config
-from mtkit.checkpoint.run_folder import RunFolder
+from mtkit.cli.models import load_translator, read_target_language
 from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.text_files import iter_line_chunks, strip_compression
 from mtkit.errors import DataError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
 from mtkit.runtime.files import atomic_file
+
+if TYPE_CHECKING:
+    from mtkit.decoding.request import Request
 
 STANDARD_INPUT = "-"
 _CHUNK_LINES = 10_000
@@ -72,7 +75,7 @@ def read_system(
     path = Path(name)
     if not path.is_dir():
         return System(name, read_lines(path))
-    language = _read_target_language(path)
+    language = read_target_language(path)
     if source is None:
         raise DataError("a model needs text to translate", at=name, fix="add --source FILE")
     return System(name, translate_lines(path, source, decoding, device, threads), language)
@@ -80,24 +83,22 @@ def read_system(
 
 def translate_lines(
     model: Path,
-    source: Sequence[str],
+    source: Sequence[str | Request],
     decoding: DecodingSection,
     device: DeviceName,
     threads: int | None,
-    tags: Sequence[str | None] | None = None,
 ) -> list[str]:
-    """Return a model's translation of each line; `tags` as in `Translator.translate`.
+    """Return a model's translation of each line or request.
 
     Raises:
         ModelError: The folder is no model, it is damaged, or a tag is no piece of its vocabulary.
+        RecipeError: `decoding` asks for what the model cannot do.
         DeviceError: The device is absent, or its memory too small.
     """
-    from mtkit.decoding.translator import Translator
-
-    translator = Translator.load(model, device=device, decoding=decoding, threads=threads)
+    translator = load_translator([model], decoding, device, threads)
     with console.progress(f"translating with {model}", total=len(source), unit="lines") as advance:
         hypotheses = []
-        for translation in translator.iter_translations(source, tags=tags):
+        for translation in translator.iter_translations(source):
             hypotheses.append(translation.text)
             advance()
     return hypotheses
@@ -129,17 +130,6 @@ def save_hypotheses(systems: Sequence[System], folder: Path) -> None:
             name = f"{stem}-{count}.txt"
         taken.add(name)
         write_lines(system.hypotheses, folder / name)
-
-
-def _read_target_language(path: Path) -> str | None:
-    """Return the target language of a model, a run, or a checkpoint of a run.
-
-    Raises:
-        ModelError: It is none of these.
-    """
-    places = (RunFolder(path).model, path, path.parent.parent)
-    folder = next((place for place in places if (place / CONFIG_NAME).is_file()), path)
-    return read_model_config(folder).target_language
 
 
 def _read_standard_input() -> list[str]:

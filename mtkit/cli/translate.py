@@ -13,12 +13,23 @@ from mtkit.errors import RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
 
+_CONTROL = "Constraints"
+_SAMPLING = "Sampling and reranking"
+_OUTPUT = "Answers"
 _MORE = "More options"
 _STANDARD = Path("-")
 
 
 def translate(
-    model: Annotated[Path, typer.Option("--model", "-m", help="Run or model folder.", show_default=False)],
+    model: Annotated[
+        list[Path],
+        typer.Option(
+            "--model",
+            "-m",
+            help="Run or model folder; given several times, an ensemble of models with one vocabulary.",
+            show_default=False,
+        ),
+    ],
     file: Annotated[
         Path | None, typer.Argument(help="Text to translate, one sentence a line. [default: standard input]")
     ] = None,
@@ -28,6 +39,7 @@ def translate(
     beam_size: Annotated[int | None, recipe_option("decoding.beam_size", "--beam-size")] = None,
     n_best: Annotated[int | None, recipe_option("decoding.n_best", "--n-best")] = None,
     length_penalty: Annotated[float | None, recipe_option("decoding.length_penalty", "--length-penalty")] = None,
+    tag: Annotated[str | None, recipe_option("decoding.tag", "--tag")] = None,
     format_name: Annotated[
         Literal["lines", "jsonl", "tsv"] | None,
         typer.Option(
@@ -37,14 +49,63 @@ def translate(
             show_default=False,
         ),
     ] = None,
+    json_output: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Answer each line with a JSON object of all that is known: score, tokens, what was cut and split.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
+    alignment: Annotated[
+        bool,
+        typer.Option("--alignment", help="With --json: which words belong together.", rich_help_panel=_OUTPUT),
+    ] = False,
     scores: Annotated[
-        Path | None, typer.Option("--scores", help="Also write a table of score, log_prob, tokens and cut, a row each.")
+        Path | None,
+        typer.Option(
+            "--scores",
+            help="Also write a table of score, log_prob, tokens and cut, a row each.",
+            rich_help_panel=_OUTPUT,
+        ),
     ] = None,
-    tag: Annotated[str | None, recipe_option("decoding.tag", "--tag")] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Stop at a malformed line, where it would be answered with an empty result. What was translated "
+            "before it stays written, except to a file of -o, which appears whole or not at all.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
+    glossary: Annotated[
+        Path | None,
+        typer.Option(
+            "--glossary",
+            help="Source terms, a tab, and what they are to become in the lines in which they stand.",
+            rich_help_panel=_CONTROL,
+        ),
+    ] = None,
+    expand_prefix: Annotated[
+        bool | None, recipe_option("decoding.expand_prefix", "--expand-prefix", panel=_CONTROL)
+    ] = None,
+    min_length: Annotated[int | None, recipe_option("decoding.min_length", "--min-length", panel=_CONTROL)] = None,
+    no_repeat_ngram: Annotated[
+        int | None, recipe_option("decoding.no_repeat_ngram", "--no-repeat-ngram", panel=_CONTROL)
+    ] = None,
+    sampling: Annotated[bool | None, recipe_option("decoding.sampling", "--sampling", panel=_SAMPLING)] = None,
+    temperature: Annotated[
+        float | None, recipe_option("decoding.temperature", "--temperature", panel=_SAMPLING)
+    ] = None,
+    top_k: Annotated[int | None, recipe_option("decoding.top_k", "--top-k", panel=_SAMPLING)] = None,
+    top_p: Annotated[float | None, recipe_option("decoding.top_p", "--top-p", panel=_SAMPLING)] = None,
+    seed: Annotated[int | None, recipe_option("decoding.seed", "--seed", panel=_SAMPLING)] = None,
+    mbr: Annotated[Literal["chrf", "bleu"] | None, recipe_option("decoding.mbr", "--mbr", panel=_SAMPLING)] = None,
     batch_size: Annotated[int | None, recipe_option("decoding.batch_size", "--batch-size", panel=_MORE)] = None,
     batch_tokens: Annotated[int | None, recipe_option("decoding.batch_tokens", "--batch-tokens", panel=_MORE)] = None,
     precision: Annotated[
-        Literal["fp32", "bf16", "auto"] | None, recipe_option("decoding.precision", "--precision", panel=_MORE)
+        Literal["fp32", "bf16", "int8", "auto"] | None,
+        recipe_option("decoding.precision", "--precision", panel=_MORE),
     ] = None,
     device: Annotated[
         DeviceName,
@@ -63,50 +124,74 @@ def translate(
 
     Standard input is read until it ends; a line that is typed, or that a program writes before it waits, is answered
     at once.
+
+    JSON objects and tables may hold, beside the source, what its translation is held to: a prefix, constraints
+    (phrases that must appear), forbidden phrases, and a tag.
     """
     flags = {
         "decoding.beam_size": ("--beam-size", beam_size),
         "decoding.n_best": ("--n-best", n_best),
         "decoding.length_penalty": ("--length-penalty", length_penalty),
         "decoding.tag": ("--tag", tag),
+        "decoding.expand_prefix": ("--expand-prefix", expand_prefix),
+        "decoding.min_length": ("--min-length", min_length),
+        "decoding.no_repeat_ngram": ("--no-repeat-ngram", no_repeat_ngram),
+        "decoding.sampling": ("--sampling", sampling),
+        "decoding.temperature": ("--temperature", temperature),
+        "decoding.top_k": ("--top-k", top_k),
+        "decoding.top_p": ("--top-p", top_p),
+        "decoding.seed": ("--seed", seed),
+        "decoding.mbr": ("--mbr", mbr),
         "decoding.batch_size": ("--batch-size", batch_size),
         "decoding.batch_tokens": ("--batch-tokens", batch_tokens),
         "decoding.precision": ("--precision", precision),
     }
     decoding = gather(recipe, set_values, flags).decoding
     file, output = (None if path == _STANDARD else path for path in (file, output))
-    _check_places(file, output, scores)
+    if alignment and not json_output:
+        raise RecipeError("--alignment is a part of the JSON answers", at="--alignment", fix="add --json")
+    _check_places({"the input": file, "--glossary": glossary}, {"-o": output, "--scores": scores})
 
     from mtkit.decoding.formats import build_format, find_format
+    from mtkit.decoding.json_output import FullJson
     from mtkit.decoding.output import open_output
     from mtkit.decoding.stream import count_lines, open_file, open_standard_input
 
     stream = open_standard_input() if file is None else open_file(file)
     line_format = build_format(format_name or find_format(file), decoding.n_best)
+    if json_output:
+        line_format = FullJson(line_format, decoding.n_best)
 
+    from mtkit.cli.models import load_translator
+    from mtkit.decoding.glossary import read_glossary
     from mtkit.decoding.pipeline import translate_stream
-    from mtkit.decoding.translator import Translator
 
-    translator = Translator.load(model, device=device, decoding=decoding, threads=threads)
+    terms = None if glossary is None else read_glossary(glossary)
+    translator = load_translator(model, decoding, device, threads, glossary=terms, align=alignment)
     with ExitStack() as stack:
         answers = stack.enter_context(open_output(output))
         table = None if scores is None else stack.enter_context(open_output(scores))
         advance = None
         if file is not None and file.is_file() and console.is_terminal() and not answers.is_terminal:
             advance = stack.enter_context(console.progress("translating", count_lines(file), "lines"))
-        summary = translate_stream(translator, stream, line_format, output=answers, scores=table, advance=advance)
+        summary = translate_stream(
+            translator, stream, line_format, output=answers, scores=table, strict=strict, advance=advance
+        )
     console.say(str(summary))
 
 
-def _check_places(file: Path | None, output: Path | None, scores: Path | None) -> None:
+def _check_places(read: dict[str, Path | None], written: dict[str, Path | None]) -> None:
     """Refuse to write over what is read, or to write two things to one place.
 
     Raises:
         RecipeError: Two of the places are the same file.
     """
-    named = [("the input", file), ("-o", output), ("--scores", scores)]
-    given = [(name, path.resolve()) for name, path in named if path is not None and not path.is_char_device()]
+    given = [
+        (name, path.resolve())
+        for name, path in (*read.items(), *written.items())
+        if path is not None and not path.is_char_device()
+    ]
     for i, (name, path) in enumerate(given):
         for other, other_path in given[i + 1 :]:
-            if path == other_path:
+            if path == other_path and other in written:
                 raise RecipeError(f"{name} and {other} are the same file", at=path, fix=f"give {other} another name")

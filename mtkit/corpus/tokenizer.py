@@ -165,6 +165,10 @@ class Tokenizer:
         """Return the pieces that token ids stand for."""
         return [self._processor.id_to_piece(int(token_id)) for token_id in token_ids]
 
+    def surfaces(self, line: str) -> list[str]:
+        """Return the text that each token of a line stands for, what is unknown too, with the space before it."""
+        return [piece.surface for piece in self._processor.encode(line, return_type="proto").pieces]
+
 
 def learn_tokenizer(lines: Iterator[str], section: VocabularySection) -> Tokenizer:
     """Learn a SentencePiece model from lines of text; the same lines give the same model on every machine.

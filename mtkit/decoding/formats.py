@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from mtkit.corpus.text_files import strip_compression
+from mtkit.decoding.request import Request
 from mtkit.decoding.translation import Translation
+from mtkit.decoding.wishes import WISH_COLUMNS, MalformedError, parse_cells, parse_object
 from mtkit.errors import DataError
 
 FormatName = Literal["lines", "jsonl", "tsv"]
@@ -19,27 +21,39 @@ class Record:
     """One line of the input.
 
     Attributes:
-        source: The text to translate.
+        request: What to translate, and how.
         passed_through: What else the line holds, as its format needs it to write the answer.
-        problem: Why the line cannot be read; its source is then empty.
+        problem: Why the line cannot be answered; the source of its request may then be empty.
     """
 
-    source: str
+    request: Request
     passed_through: Any = None
     problem: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The text to translate."""
+        return self.request.source
 
 
 class Format(Protocol):
     """How a line of the input is read, and its answer written."""
 
+    @property
+    def has_header(self) -> bool:
+        """Whether the first line is a header, for `take_header` instead of `read`."""
+
     def take_header(self, line: str, name: str) -> str | None:
-        """Take the first line of the input: return the header of the output, or None if the format has none."""
+        """Take the first line of the input `name`: return the header of the output, or None if it has none."""
 
     def read(self, line: str) -> Record:
         """Return what a line holds. Never raises: a malformed line is a record with a problem."""
 
     def write(self, record: Record, translation: Translation, index: int) -> str:
         """Return the answer to a record, without its last line feed; `index` counts records from 0."""
+
+    def name_fields(self, record: Record) -> dict[str, Any]:
+        """Return what the line held, by name, source and wishes included."""
 
 
 def find_format(path: Path | None) -> FormatName:
@@ -69,13 +83,14 @@ class Lines:
     """Plain text: a line in, a line out; of n-best lists, `index ||| text ||| score`, a line each."""
 
     n_best: int
+    has_header: bool = False
 
     def take_header(self, line: str, name: str) -> None:
-        """Leave the first line to `read`."""
+        """Do nothing: there is none."""
 
     def read(self, line: str) -> Record:
         """Take the line as it is."""
-        return Record(line)
+        return Record(Request(line))
 
     def write(self, record: Record, translation: Translation, index: int) -> str:
         """Return the translation, or the n best."""
@@ -83,18 +98,23 @@ class Lines:
             return translation.text
         return "\n".join(f"{index} ||| {a.text} ||| {a.score:.6f}" for a in translation.alternatives)
 
+    def name_fields(self, record: Record) -> dict[str, Any]:
+        """Return the source."""
+        return {"source": record.source}
+
 
 @dataclass
 class JsonLines:
-    """A JSON object a line with the text under `source`; the answer has its keys and `translation`.
+    """A JSON object a line with the text under `source`, and wishes; the answer has its keys and `translation`.
 
     Of n-best lists, `translations` holds `text` and `score` of each; of a malformed line, `error` what was wrong.
     """
 
     n_best: int
+    has_header: bool = False
 
     def take_header(self, line: str, name: str) -> None:
-        """Leave the first line to `read`."""
+        """Do nothing: there is none."""
 
     def read(self, line: str) -> Record:
         """Parse the object."""
@@ -102,12 +122,13 @@ class JsonLines:
             value = json.loads(line)
         except (ValueError, RecursionError) as exc:
             reason = exc.msg if isinstance(exc, json.JSONDecodeError) else str(exc)
-            return Record("", {}, f"not JSON: {reason}")
+            return Record(Request(""), {}, f"not JSON: {reason}")
         if not isinstance(value, dict):
-            return Record("", {}, "not a JSON object")
-        if not isinstance(value.get("source"), str):
-            return Record("", value, "the object has no text under 'source'")
-        return Record(value["source"], value)
+            return Record(Request(""), {}, "not a JSON object")
+        try:
+            return Record(parse_object(value), value)
+        except MalformedError as exc:
+            return Record(Request(""), value, str(exc))
 
     def write(self, record: Record, translation: Translation, index: int) -> str:
         """Return the object with the translation in it."""
@@ -116,20 +137,24 @@ class JsonLines:
             answer["translations"] = [{"text": a.text, "score": a.score} for a in translation.alternatives]
         if record.problem is not None:
             answer["error"] = record.problem
-        text = json.dumps(answer, ensure_ascii=False)
-        # A value that is passed through may hold half of a surrogate pair, which only JSON's own escapes can write.
-        return text if _is_encodable(text) else json.dumps(answer)
+        return dump_json(answer)
+
+    def name_fields(self, record: Record) -> dict[str, Any]:
+        """Return the object."""
+        return dict(record.passed_through)
 
 
 @dataclass
 class Table:
     """Tab-separated columns under a header with a column `source`; the answer has the columns and `translation`.
 
-    A column `translation` that is there already is replaced. Of n-best lists, the second is `translation_2`, and so on.
+    Columns named `prefix`, `constraints`, `forbidden` and `tag` hold wishes. A column `translation` that is there
+    already is replaced. Of n-best lists, the second is `translation_2`, and so on.
     """
 
     n_best: int
     columns: list[str] = field(default_factory=list)
+    has_header: bool = True
 
     @property
     def _answer_columns(self) -> list[str]:
@@ -139,15 +164,18 @@ class Table:
         """Take the names of the columns.
 
         Raises:
-            DataError: None is `source`, or two are.
+            DataError: None is `source`, or two have the same meaning.
         """
         self.columns = line.split("\t")
-        if self.columns.count("source") != 1:
+        if "source" not in self.columns:
             raise DataError(
-                f"{'two columns are' if 'source' in self.columns else 'no column is'} named 'source'",
+                "no column is named 'source'",
                 at=f"{name}:1",
                 fix="begin the file with a header that names the column to translate 'source'",
             )
+        for column in ("source", *WISH_COLUMNS):
+            if self.columns.count(column) > 1:
+                raise DataError(f"two columns are named '{column}'", at=f"{name}:1", fix="rename one of them")
         return "\t".join(self._lay_over(self._answer_columns, self.columns))
 
     def read(self, line: str) -> Record:
@@ -155,14 +183,18 @@ class Table:
         cells = line.split("\t")
         if len(cells) != len(self.columns):
             padded = [*cells, *[""] * len(self.columns)][: len(self.columns)]
-            return Record("", padded, f"{len(cells)} columns where the header has {len(self.columns)}")
-        return Record(cells[self.columns.index("source")], cells)
+            return Record(Request(""), padded, f"{len(cells)} columns where the header has {len(self.columns)}")
+        return Record(parse_cells(dict(zip(self.columns, cells, strict=True))), cells)
 
     def write(self, record: Record, translation: Translation, index: int) -> str:
         """Return the row with the translation in its columns."""
         texts = [a.text.replace("\t", " ") for a in translation.alternatives]
         texts += [""] * (self.n_best - len(texts))
         return "\t".join(self._lay_over(texts, record.passed_through))
+
+    def name_fields(self, record: Record) -> dict[str, Any]:
+        """Return the cells by the names of their columns."""
+        return dict(zip(self.columns, record.passed_through, strict=True))
 
     def _lay_over(self, answers: list[str], cells: list[str]) -> list[str]:
         """Return a row: the cells, with the answers in the columns of their names, or behind."""
@@ -175,9 +207,12 @@ class Table:
         return row
 
 
-def _is_encodable(text: str) -> bool:
+def dump_json(value: dict[str, Any]) -> str:
+    """Return an object as one line of JSON that UTF-8 can write."""
+    text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        # What is passed through may hold half of a surrogate pair, which only JSON's own escapes can write.
+        return json.dumps(value)
+    return text

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from mtkit.corpus.repair import SEPARATORS
+from mtkit.decoding.request import Request, to_request
 
 # Lines are read ahead at most so far, in characters; how many lines that may be depends on the batch size.
 WINDOW_CHARACTERS = 1 << 20
@@ -20,17 +21,20 @@ def make_one_line(text: str) -> str:
 
 
 def clean_source(line: str) -> str:
-    """Return a line as the model reads it: no line breaks, no lone surrogates, no white space around it."""
-    return make_one_line(_SURROGATES.sub("\ufffd", line)).strip()
+    """Return a line as the model reads it: no line breaks, NUL or lone surrogates, no white space around it.
+
+    A NUL becomes a space, as in the training text.
+    """
+    return make_one_line(_SURROGATES.sub("\ufffd", line).replace("\0", " ")).strip()
 
 
-def iter_windows(lines: Iterable[str], max_lines: int) -> Iterator[list[str]]:
+def iter_windows(lines: Iterable[str | Request], max_lines: int) -> Iterator[list[Request]]:
     """Yield lines in lists of at most `max_lines` and, but for the last line, less than `WINDOW_CHARACTERS`."""
-    window: list[str] = []
+    window: list[Request] = []
     size = 0
-    for line in lines:
-        window.append(line)
-        size += len(line)
+    for request in map(to_request, lines):
+        window.append(request)
+        size += len(request.source)
         if len(window) == max_lines or size >= WINDOW_CHARACTERS:
             yield window
             window, size = [], 0

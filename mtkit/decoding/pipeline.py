@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from mtkit.decoding.formats import Format, Record
 from mtkit.decoding.output import Output
 from mtkit.decoding.stream import LineStream
-from mtkit.decoding.translation import Translation
+from mtkit.decoding.translation import Kept, Translation
 from mtkit.decoding.translator import Translator
+from mtkit.errors import DataError
 from mtkit.runtime import console
 
 SCORES_HEADER = "score\tlog_prob\ttokens\tcut"
@@ -25,7 +26,9 @@ class Summary:
         num_tokens: Tokens of the best translations, EOS included.
         num_split: Lines that were translated in parts.
         num_cut: Lines whose translation the maximum length ended.
-        num_malformed: Lines that were answered with an empty result because they could not be read.
+        num_malformed: Lines that were answered with an empty result because they could not be answered as they asked.
+        constraints: Required phrases that appear in the best translations.
+        terms: Terms of the glossary whose translation does.
         elapsed_seconds: Time taken, waiting for input included.
     """
 
@@ -34,6 +37,8 @@ class Summary:
     num_split: int = 0
     num_cut: int = 0
     num_malformed: int = 0
+    constraints: Kept = field(default_factory=Kept)
+    terms: Kept = field(default_factory=Kept)
     elapsed_seconds: float = 0.0
 
     def add(self, record: Record, translation: Translation) -> None:
@@ -43,12 +48,21 @@ class Summary:
         self.num_split += translation.num_parts > 1
         self.num_cut += translation.is_cut
         self.num_malformed += record.problem is not None
+        self.constraints += translation.alternatives[0].constraints
+        self.terms += translation.alternatives[0].terms
 
     def __str__(self) -> str:
         rate = self.num_tokens / max(self.elapsed_seconds, 1e-9)
+        counts = [f"lines split: {self.num_split:,}", f"translations cut at the maximum length: {self.num_cut:,}"]
+        if self.num_malformed:
+            counts.append(f"lines malformed: {self.num_malformed:,}")
+        if self.constraints.wanted:
+            counts.append(f"constraints met: {self.constraints}")
+        if self.terms.wanted:
+            counts.append(f"glossary terms kept: {self.terms}")
         return (
             f"{self.num_lines:,} lines, {self.num_tokens:,} tokens in {self.elapsed_seconds:.1f} s ({rate:,.0f} "
-            f"tokens/s); lines split: {self.num_split:,}, translations cut at the maximum length: {self.num_cut:,}"
+            f"tokens/s); {', '.join(counts)}"
         )
 
 
@@ -59,6 +73,7 @@ def translate_stream(
     output: Output,
     *,
     scores: Output | None = None,
+    strict: bool = False,
     advance: Callable[[int], None] | None = None,
 ) -> Summary:
     """Translate the lines of a stream, in order, and write the answer to each as soon as it is known.
@@ -71,10 +86,12 @@ def translate_stream(
         line_format: How a line of the input is read, and its answer written.
         output: Takes the answers; flushed after each window.
         scores: Takes a row for each translation, under a header.
+        strict: Stop at a malformed line, when those before it are written.
         advance: Called with the number of lines done, now and then.
 
     Raises:
-        DataError: The input cannot be read, or lacks the header that its format needs.
+        DataError: The input cannot be read, or lacks the header that its format needs; or, if `strict`, a line is
+            malformed.
         DeviceError: The device's memory does not suffice for a single sentence.
         OutputError: The results cannot be written.
     """
@@ -84,20 +101,21 @@ def translate_stream(
         scores.write_line(SCORES_HEADER)
     has_begun = False
     for window in stream.iter_windows(translator.window_lines):
-        if not has_begun and (header := line_format.take_header(window[0], stream.name)) is not None:
-            output.write_line(header)
-            del window[0]
+        if not has_begun and line_format.has_header:
+            header = line_format.take_header(window.pop(0), stream.name)
+            if header is not None:
+                output.write_line(header)
         has_begun = True
-        records = _read_records(window, line_format, stream)
-        translations = translator.translate_window([record.source for record in records], advance)
-        for record, translation in zip(records, translations, strict=True):
-            output.write_line(line_format.write(record, translation, summary.num_lines))
+        records = [line_format.read(line) for line in window]
+        first_number = stream.num_lines - len(records) + 1
+        translations = translator.translate_window([record.request for record in records], advance)
+        for number, (record, translation) in enumerate(zip(records, translations, strict=True), first_number):
+            checked = _check(record, translation, f"{stream.name}:{number}", strict=strict, outputs=(output, scores))
+            output.write_line(line_format.write(checked, translation, summary.num_lines))
             if scores is not None:
                 _write_scores(scores, translation)
-            summary.add(record, translation)
-        output.flush()
-        if scores is not None:
-            scores.flush()
+            summary.add(checked, translation)
+        _flush(output, scores)
     if stream.num_undecodable:
         console.warn(
             f"{stream.name}: lines with bytes that are not UTF-8: {stream.num_undecodable:,} (the first is line "
@@ -107,13 +125,30 @@ def translate_stream(
     return summary
 
 
-def _read_records(window: Sequence[str], line_format: Format, stream: LineStream) -> list[Record]:
-    """Return what the newest lines of the stream hold, with a warning for each that is malformed."""
-    records = [line_format.read(line) for line in window]
-    for number, record in enumerate(records, stream.num_lines - len(records) + 1):
-        if record.problem is not None:
-            console.warn(f"{stream.name}:{number}: {record.problem}; answered with an empty result")
-    return records
+def _check(
+    record: Record, translation: Translation, place: str, *, strict: bool, outputs: tuple[Output | None, ...]
+) -> Record:
+    """Return the record with what is wrong with it, which is warned of.
+
+    Raises:
+        DataError: Something is, and `strict`; what was written before is then flushed.
+    """
+    problem, fix = record.problem, "correct the line"
+    if problem is None and translation.problem is not None:
+        problem, fix = translation.problem.message, translation.problem.fix
+    if problem is None:
+        return record
+    if strict:
+        _flush(*outputs)
+        raise DataError(problem, at=place, fix=f"{fix}; without --strict such a line gives an empty result")
+    console.warn(f"{place}: {problem}; answered with an empty result")
+    return replace(record, problem=problem)
+
+
+def _flush(*outputs: Output | None) -> None:
+    for output in outputs:
+        if output is not None:
+            output.flush()
 
 
 def _write_scores(scores: Output, translation: Translation) -> None:

@@ -1,27 +1,65 @@
-"""Beam search. Greedy search is a beam of one.
+"""Beam search. Greedy search is a beam of one, and sampling shares the path.
 
 At each step every live hypothesis is extended by every token, and the best 2 x beam_size extensions of a sentence are
-its candidates. A candidate that ends in EOS is finished if it is among the first beam_size of them (or if the beam
-holds every other candidate, so that nothing had to be pruned). The best beam_size others live on. At the maximum length
-EOS is the only extension.
+its candidates (`mtkit.decoding.candidates`). A candidate that ends in EOS is finished if it is among the first
+beam_size of them (or if the beam holds every other candidate, so that nothing had to be pruned). The best beam_size
+others live on. At the maximum length EOS is the only extension.
 
 A sentence is done when it has n_best finished hypotheses that no live one can overtake: a log-probability never rises,
 and the length penalty is largest at the maximum length, so `log_prob / penalty(maximum length)` bounds what a live
-hypothesis can still reach. A beam of one has nothing to compare and is done at its first EOS.
+hypothesis can still reach. A beam of one has nothing to compare and is done at its first EOS. Samples are all finished.
 """
 
 from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from mtkit.config.decoding import DecodingSection
+from mtkit.config.model import ModelConfig
+from mtkit.decoding.candidates import BeamChooser, Candidates, Chooser, Step
+from mtkit.decoding.constraints import ConstrainedChooser
+from mtkit.decoding.filters import build_filters
+from mtkit.decoding.guidance import Guidance
 from mtkit.decoding.hypothesis import Hypothesis
-from mtkit.model.transformer import Transformer
+from mtkit.decoding.sampling import Sampler
+
+# Sentences that are done leave the batch when so large a share of it is: dropping rows copies all others.
+_DROP_SHARE = 0.25
+
+
+class State(Protocol):
+    """What a model remembers of a batch between steps."""
+
+    def reorder(self, rows: Tensor) -> None:
+        """Let hypotheses continue from others of the same sentence: `(rows,)` int64 indices of rows."""
+
+    def keep_sentences(self, sentences: Tensor) -> None:
+        """Drop all but some sentences, `(new_batch,)` int64 indices, with all their rows."""
+
+
+class Model(Protocol):
+    """What the search asks of a model: a Transformer, or an ensemble of several."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Its special ids count."""
+
+    @property
+    def max_length(self) -> int | None:
+        """Longest source and target in tokens, EOS included; None for no limit."""
+
+    def start_decoding(self, src_ids: Tensor, beam: int) -> State:
+        """Return the state before the first target token of `beam` hypotheses of each source, `(batch, src_len)`."""
+
+    def decode_step(self, token_ids: Tensor, state: Any) -> Tensor:
+        """Return the logits of the next token, `(rows, vocab)`, and extend the state by `(rows,)` newest tokens."""
 
 
 def length_penalty(length: int, decoding: DecodingSection) -> float:
@@ -40,139 +78,244 @@ def max_target_length(src_len: int, decoding: DecodingSection, limit: int | None
     return length if limit is None else min(length, limit)
 
 
-@dataclass
-class _Sentence:
-    """The search of one sentence: its place in the batch, its limit, and its best finished hypotheses, worst first."""
-
-    index: int
-    max_length: int
-    finished: list[tuple[float, Hypothesis]] = field(default_factory=list)
-
-    def add(self, hypothesis: Hypothesis, n_best: int) -> None:
-        bisect.insort(self.finished, (hypothesis.score, hypothesis), key=lambda entry: entry[0])
-        if len(self.finished) > n_best:
-            self.finished.pop(0)
-
-    def is_done(self, best_live: float, decoding: DecodingSection) -> bool:
-        if len(self.finished) < decoding.n_best:
-            return best_live == -math.inf
-        return decoding.beam_size == 1 or best_live / length_penalty(self.max_length, decoding) <= self.finished[0][0]
-
-
-def search(model: Transformer, src_ids: Tensor, decoding: DecodingSection) -> list[list[Hypothesis]]:
+def search(
+    model: Model,
+    src_ids: Tensor,
+    decoding: DecodingSection,
+    guidance: Sequence[Guidance] | None = None,
+    suppressed_ids: Sequence[int] = (),
+) -> list[list[Hypothesis]]:
     """Translate a batch.
 
     Args:
         model: In evaluation mode; call this under `torch.inference_mode()`.
         src_ids: `(batch, src_len)` int64, EOS included, padded with `pad_id` behind.
-        decoding: Beam size, length penalty, n_best and maximum length.
+        decoding: Beam size, length penalty, n_best, maximum length, and what rules tokens out.
+        guidance: What each sentence is held to; None for nothing.
+        suppressed_ids: Tokens that are never produced.
 
     Returns:
-        For each sentence its `n_best` hypotheses, best first.
+        For each sentence its `n_best` hypotheses, best first; fewer where there are no more.
     """
     source_lengths = (src_ids != model.config.pad_id).sum(1).tolist()
+    guidance = guidance or [Guidance()] * len(src_ids)
     sentences = [
-        _Sentence(i, max_target_length(length - 1, decoding, model.max_length))
-        for i, length in enumerate(source_lengths)
+        _Sentence(place, held_to, max_target_length(length - 1, decoding, model.max_length))
+        for place, (length, held_to) in enumerate(zip(source_lengths, guidance, strict=True))
     ]
-    return _Search(model, src_ids, decoding, sentences).run()
+    return _Search(model, src_ids, decoding, sentences, suppressed_ids).run()
+
+
+def build_chooser(decoding: DecodingSection, config: ModelConfig, guidance: Sequence[Guidance]) -> Chooser:
+    """Return the way in which a batch chooses its candidates."""
+    if decoding.sampling:
+        return Sampler(config.eos_id, decoding)
+    if any(held_to.required for held_to in guidance):
+        return ConstrainedChooser(config.eos_id)
+    return BeamChooser(config.eos_id)
+
+
+@dataclass
+class _Sentence:
+    """The search of one sentence: its limits, and its best finished hypotheses, worst first.
+
+    Attributes:
+        place: In the batch that was given.
+        guidance: What it is held to.
+        max_length: Longest target in tokens, EOS included.
+        finished: Hypotheses by (number of required phrases met, score).
+        is_done: Whether its result stands.
+    """
+
+    place: int
+    guidance: Guidance
+    max_length: int
+    finished: list[tuple[tuple[int, float], Hypothesis]] = field(default_factory=list)
+    is_done: bool = False
+
+    def add(self, hypothesis: Hypothesis, num_unmet: int, n_best: int) -> None:
+        entry = ((-num_unmet, hypothesis.score), hypothesis)
+        bisect.insort(self.finished, entry, key=lambda entry: entry[0])
+        if len(self.finished) > n_best:
+            self.finished.pop(0)
+
+    def can_end(self, best_live: float, decoding: DecodingSection) -> bool:
+        """Return whether no live hypothesis, the best of them at `best_live`, can still change the result."""
+        if best_live == -math.inf:
+            return True
+        if len(self.finished) < decoding.n_best or decoding.sampling:
+            return False
+        if decoding.beam_size == 1:
+            return True
+        (negative_unmet, score), _ = self.finished[0]
+        return negative_unmet == 0 and best_live / length_penalty(self.max_length, decoding) <= score
 
 
 class _Search:
-    """The search of a batch. Rows are sentence-major: sentence s has rows s * beam to s * beam + beam - 1."""
+    """The search of a batch. Rows are sentence-major: sentence s has rows s * beam to s * beam + beam - 1.
+
+    Attributes:
+        live: The sentences in the batch; those that are done stay until enough are, with rows that are dead.
+        totals: `(batch, beam)` float32, log-probability of each hypothesis; -inf for a dead one.
+        prefixes: `(rows, capacity)` int64, its tokens.
+        spread: `(rows, capacity)` float32, the log-probability of each of its tokens.
+        newest: `(rows,)` int64, its last token.
+    """
 
     def __init__(
-        self, model: Transformer, src_ids: Tensor, decoding: DecodingSection, sentences: list[_Sentence]
+        self,
+        model: Model,
+        src_ids: Tensor,
+        decoding: DecodingSection,
+        sentences: list[_Sentence],
+        suppressed_ids: Sequence[int],
     ) -> None:
         self.model = model
         self.decoding = decoding
-        self.beam = decoding.beam_size
+        self.eos_id = model.config.eos_id
+        self.impossible = sorted({model.config.pad_id, model.config.bos_id})
         self.sentences = sentences
         self.live = list(sentences)
+        guidance = [sentence.guidance for sentence in sentences]
+        self.filters = build_filters(decoding, model.config, guidance, suppressed_ids)
+        self.chooser = build_chooser(decoding, model.config, guidance)
+        self.beam = beam = decoding.num_hypotheses
         device = src_ids.device
-        self.state = model.start_decoding(src_ids)
-        # At the first step all rows of a sentence are alike: all but one are ruled out.
-        self.log_probs = torch.full((len(sentences), self.beam), -torch.inf, device=device)
-        self.log_probs[:, 0] = 0
-        self.history = torch.empty(len(sentences) * self.beam, 0, dtype=torch.int64, device=device)
-        self.newest = torch.full((len(self.history),), model.config.decoder_start_id, device=device)
+        self.state = model.start_decoding(src_ids, beam)
+        self.totals = torch.zeros(len(sentences), beam, device=device)
+        if not decoding.sampling:  # at the first step all rows of a sentence are alike: all but one are ruled out
+            self.totals[:, 1:] = -torch.inf
+        rows = len(sentences) * beam
+        self.prefixes = torch.empty(rows, 16, dtype=torch.int64, device=device)
+        self.spread = torch.empty(rows, 16, device=device)
+        self.newest = torch.full((rows,), model.config.decoder_start_id, device=device)
+        self._place_rows()
 
     def run(self) -> list[list[Hypothesis]]:
-        step = 0
+        number = 0
         while self.live:
-            step += 1
-            self._advance(step)
+            number += 1
+            self._advance(number)
         return [[hypothesis for _, hypothesis in reversed(s.finished)] for s in self.sentences]
 
-    def _advance(self, step: int) -> None:
-        """Decode one token of every live hypothesis, collect what finished, and choose what lives on."""
-        config, beam = self.model.config, self.beam
-        logits = self.model.decode_step(self.newest, self.state).float()  # (rows, vocab)
-        log_total = logits.logsumexp(-1, keepdim=True)
-        best_token = logits.argmax(-1)
-        logits[:, [config.pad_id, config.bos_id]] = -torch.inf
-        self._force_eos(logits, step)
-        # One more than can become candidates, to see whether the beam holds all that is possible.
-        width = min(2 * beam + 1, logits.size(-1))
-        top, tokens = logits.topk(width)  # (rows, width)
-        totals = (top - log_total).view(len(self.live), beam, width) + self.log_probs.unsqueeze(-1)
-        is_open = (totals > -torch.inf) & (tokens.view_as(totals) != config.eos_id)
-        nothing_pruned = is_open.flatten(1).sum(1, keepdim=True) <= beam  # (batch, 1)
-        candidates, places = totals.flatten(1).topk(min(2 * beam, beam * width))  # (batch, 2 * beam)
-        parents = places.div(width, rounding_mode="floor")  # (batch, 2 * beam), which hypothesis was extended
-        tokens = tokens.view(len(self.live), -1).gather(1, places)
-        is_eos = tokens == config.eos_id
-        is_finishing = is_eos & (candidates > -torch.inf)
-        is_finishing[:, beam:] &= nothing_pruned
-        self._collect(candidates, parents, is_finishing, best_token, step)
-        self._select(candidates, parents, tokens, is_eos)
+    def _place_rows(self) -> None:
+        """Note where the rows of each sentence begin: `(batch, 1)`."""
+        self.first_rows = torch.arange(0, len(self.newest), self.beam, device=self.newest.device).unsqueeze(1)
 
-    def _force_eos(self, logits: Tensor, step: int) -> None:
-        """Leave EOS as the only extension of the sentences that have reached their maximum length."""
-        at_limit = [place for place, sentence in enumerate(self.live) if step >= sentence.max_length]
+    def _advance(self, number: int) -> None:
+        """Decode one token of every live hypothesis, collect what finished, and choose what lives on."""
+        step = Step(
+            number,
+            self.prefixes[:, : number - 1],
+            self.beam,
+            [sentence.guidance for sentence in self.live],
+            [sentence.max_length for sentence in self.live],
+        )
+        logits = self.model.decode_step(self.newest, self.state)
+        log_probs = torch.log_softmax(logits.float(), -1)  # (rows, vocab)
+        at_limit = [place for place, s in enumerate(self.live) if number >= s.max_length and not s.is_done]
+        wants_eos = self._find_own_ends(log_probs, at_limit, number)
+        for token_id in self.impossible:
+            log_probs[:, token_id] = -torch.inf
+        self._filter(log_probs, step, at_limit)
+        candidates = self.chooser.choose(log_probs, self.totals, step)
+        is_eos = candidates.tokens == self.eos_id
+        self._collect(candidates, is_eos, log_probs, wants_eos, number)
+        self._select(candidates, is_eos, log_probs, number)
+
+    def _rows_of(self, places: Sequence[int]) -> Tensor:
+        """Return the rows of some sentences, `(places * beam,)`."""
+        first = torch.tensor(places, device=self.newest.device).unsqueeze(1) * self.beam
+        return (first + torch.arange(self.beam, device=self.newest.device)).flatten()
+
+    def _find_own_ends(self, log_probs: Tensor, at_limit: Sequence[int], number: int) -> set[int]:
+        """Return the rows, among those at their maximum length, that the model would end by itself."""
+        free = [place for place in at_limit if len(self.live[place].guidance.prefix) < number]
+        if not free:
+            return set()
+        rows = self._rows_of(free)
+        return set(rows[log_probs[rows].argmax(-1) == self.eos_id].tolist())
+
+    def _filter(self, log_probs: Tensor, step: Step, at_limit: Sequence[int]) -> None:
+        """Rule out what the filters say, and all but EOS at the maximum length; a row never stays without a token."""
+        if not self.filters and not at_limit:
+            return
+        eos = log_probs[:, self.eos_id].clone()
+        for rule_out in self.filters:
+            rule_out(log_probs, step)
         if at_limit:
-            rows = torch.tensor(at_limit, device=logits.device).unsqueeze(1) * self.beam
-            rows = (rows + torch.arange(self.beam, device=logits.device)).flatten()
-            eos = logits[rows, self.model.config.eos_id]
-            logits[rows] = -torch.inf
-            logits[rows, self.model.config.eos_id] = eos
+            log_probs[self._rows_of(at_limit)] = -torch.inf
+        stuck = log_probs.amax(-1) == -torch.inf
+        log_probs[:, self.eos_id] = torch.where(stuck, eos, log_probs[:, self.eos_id])
 
     def _collect(
-        self, candidates: Tensor, parents: Tensor, is_finishing: Tensor, best_token: Tensor, step: int
+        self, candidates: Candidates, is_eos: Tensor, log_probs: Tensor, wants_eos: set[int], number: int
     ) -> None:
-        """Keep the candidates that end in EOS and rank high enough."""
-        penalty = length_penalty(step, self.decoding)
+        """Keep the candidates that end in EOS and may finish."""
+        penalty = length_penalty(number, self.decoding)
+        is_finishing = is_eos & candidates.may_finish & (candidates.log_probs > -torch.inf)
         for place, rank in is_finishing.nonzero().tolist():
             sentence = self.live[place]
-            row = place * self.beam + int(parents[place, rank])
-            log_prob = float(candidates[place, rank])
-            is_cut = step >= sentence.max_length and int(best_token[row]) != self.model.config.eos_id
-            token_ids = tuple(self.history[row].tolist())
-            sentence.add(Hypothesis(token_ids, log_prob, log_prob / penalty, is_cut), self.decoding.n_best)
+            row = place * self.beam + int(candidates.parents[place, rank])
+            log_prob = float(candidates.log_probs[place, rank])
+            hypothesis = Hypothesis(
+                token_ids=tuple(self.prefixes[row, : number - 1].tolist()),
+                log_prob=log_prob,
+                score=log_prob / penalty,
+                is_cut=number >= sentence.max_length and row not in wants_eos,
+                token_log_probs=(*self.spread[row, : number - 1].tolist(), float(log_probs[row, self.eos_id])),
+            )
+            num_unmet = 0 if candidates.num_unmet is None else int(candidates.num_unmet[place, rank])
+            sentence.add(hypothesis, num_unmet, self.decoding.n_best)
 
-    def _select(self, candidates: Tensor, parents: Tensor, tokens: Tensor, is_eos: Tensor) -> None:
-        """Let the best candidates that did not end live on, and drop the sentences that are done."""
-        beam, device = self.beam, candidates.device
-        open_candidates = candidates.masked_fill(is_eos, -torch.inf)
-        self.log_probs, ranks = open_candidates.topk(beam)  # (batch, beam)
-        parents, tokens = parents.gather(1, ranks), tokens.gather(1, ranks)
-        best_live = self.log_probs[:, 0].tolist()
-        staying = [
-            place
-            for place, (sentence, best) in enumerate(zip(self.live, best_live, strict=True))
-            if not sentence.is_done(best, self.decoding)
-        ]
-        first_rows = torch.arange(len(self.live), device=device).unsqueeze(1) * beam
-        rows = (first_rows + parents).flatten()
-        is_smaller = len(staying) < len(self.live)
-        if is_smaller:
-            kept = torch.tensor(staying, dtype=torch.int64, device=device)
-            rows = rows.view(-1, beam)[kept].flatten()
-            self.log_probs, tokens = self.log_probs[kept], tokens[kept]
-            self.live = [self.live[place] for place in staying]
-            if staying:
-                self.state.keep_sentences(kept, rows)
-        elif beam > 1:
-            self.state.reorder(rows)
+    def _select(self, candidates: Candidates, is_eos: Tensor, log_probs: Tensor, number: int) -> None:
+        """Let the first candidates that did not end live on, and drop the sentences that are done."""
+        beam = self.beam
+        is_closed = is_eos | (candidates.log_probs == -torch.inf)
+        totals, parents, tokens = candidates.log_probs, candidates.parents, candidates.tokens
+        if totals.size(1) > beam:
+            _, order = is_closed.to(torch.uint8).sort(dim=1, stable=True)
+            kept = order[:, :beam]  # (batch, beam)
+            totals, parents, tokens, is_closed = (x.gather(1, kept) for x in (totals, parents, tokens, is_closed))
+        self.totals = totals.masked_fill(is_closed, -torch.inf)
+        rows = (self.first_rows + parents).flatten()
         self.newest = tokens.flatten()
-        self.history = torch.cat([self.history[rows], self.newest.unsqueeze(1)], dim=1)
+        self._end_sentences()
+        if beam > 1:
+            self.state.reorder(rows)
+            self.prefixes, self.spread = self.prefixes[rows], self.spread[rows]
+        self._write(number - 1, self.newest, log_probs[rows, self.newest])
+        num_done = sum(sentence.is_done for sentence in self.live)
+        if num_done and num_done >= _DROP_SHARE * len(self.live):
+            self._drop_done()
+
+    def _write(self, position: int, tokens: Tensor, log_probs: Tensor) -> None:
+        """Extend the hypotheses by their newest tokens."""
+        if position == self.prefixes.size(1):
+            self.prefixes = torch.cat([self.prefixes, torch.empty_like(self.prefixes)], 1)
+            self.spread = torch.cat([self.spread, torch.empty_like(self.spread)], 1)
+        self.prefixes[:, position] = tokens
+        self.spread[:, position] = log_probs
+
+    def _end_sentences(self) -> None:
+        """Mark the sentences whose result stands, and kill what lives of them."""
+        ended = []
+        for place, (sentence, best) in enumerate(zip(self.live, self.totals.amax(1).tolist(), strict=True)):
+            if sentence.is_done or sentence.can_end(best, self.decoding):
+                ended.append(place)
+                sentence.is_done = True
+        if ended:
+            self.totals[ended] = -torch.inf
+
+    def _drop_done(self) -> None:
+        """Drop the sentences that are done from the batch."""
+        staying = [place for place, sentence in enumerate(self.live) if not sentence.is_done]
+        self.live = [self.live[place] for place in staying]
+        if not staying:
+            return
+        rows = self._rows_of(staying)
+        kept = torch.tensor(staying, device=rows.device)
+        self.totals, self.newest = self.totals[kept], self.newest[rows]
+        self.prefixes, self.spread = self.prefixes[rows], self.spread[rows]
+        self.state.keep_sentences(kept)
+        self._place_rows()

@@ -22,7 +22,7 @@ _WORD_END = re.compile(r"(?<=\S)(?=\s)")
 
 # Thai, Lao, Tibetan, Myanmar, Khmer; CJK marks, kana, bopomofo, ideographs, full- and half-width forms. Korean has
 # spaces.
-_UNSPACED = re.compile(
+UNSPACED = re.compile(
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff9f"
     "\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
 )
@@ -112,17 +112,26 @@ def join_translations(translations: Sequence[str], parts: Sequence[Part]) -> str
     They are joined with a space, but without one where the cut went through a word of a script that has spaces, or
     where the translation is in a script that has none.
     """
-    joined = ""
-    before = None
+    spaces = find_spaces(translations, parts)
+    return "".join(f" {text}" if space else text for text, space in zip(translations, spaces, strict=True))
+
+
+def find_spaces(translations: Sequence[str], parts: Sequence[Part]) -> list[bool]:
+    """Return before which translations of a line's parts a space is put."""
+    spaces = []
+    last_character = ""
+    before: Part | None = None
     for text, part in zip(translations, parts, strict=True):
-        if joined and text and before is not None and _needs_space(joined[-1] + text[0], before, part):
-            joined += " "
-        joined += text
+        if before is not None and last_character and text:
+            spaces.append(_needs_space(last_character + text[0], before, part))
+        else:
+            spaces.append(False)
+        last_character = text[-1:] or last_character
         before = part
-    return joined
+    return spaces
 
 
 def _needs_space(target_seam: str, before: Part, after: Part) -> bool:
-    if _UNSPACED.search(target_seam):
+    if UNSPACED.search(target_seam):
         return False
-    return after.had_space or _UNSPACED.search(before.text[-1] + after.text[0]) is not None
+    return after.had_space or UNSPACED.search(before.text[-1] + after.text[0]) is not None

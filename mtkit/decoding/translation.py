@@ -5,7 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mtkit.decoding.splitting import Part, join_translations
+from mtkit.decoding.splitting import Part, find_spaces, join_translations
+from mtkit.errors import MtkitError
+
+# (source word, target word), both from 0; words are what stands between white space.
+Links = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How many wishes a translation fulfils.
+
+    Attributes:
+        kept: So many …
+        wanted: … of so many.
+    """
+
+    kept: int = 0
+    wanted: int = 0
+
+    def __add__(self, other: Kept) -> Kept:
+        return Kept(self.kept + other.kept, self.wanted + other.wanted)
+
+    def __str__(self) -> str:
+        return f"{self.kept:,} of {self.wanted:,}"
 
 
 @dataclass(frozen=True)
@@ -18,6 +41,11 @@ class Alternative:
         log_prob: Natural log-probability, <= 0, EOS included.
         num_tokens: Target tokens, EOS included.
         is_cut: True if the maximum length ended it.
+        tokens: Its pieces, EOS included; of a line translated in parts, each part with its EOS.
+        token_log_probs: Of each of these pieces, natural, as the model gives it.
+        alignment: Links of source and target words; None if they were not asked for.
+        constraints: Required groups of phrases of which one appears.
+        terms: Glossary terms, found in the source, whose translation appears.
     """
 
     text: str = ""
@@ -25,6 +53,11 @@ class Alternative:
     log_prob: float = 0.0
     num_tokens: int = 0
     is_cut: bool = False
+    tokens: tuple[str, ...] = ()
+    token_log_probs: tuple[float, ...] = ()
+    alignment: Links | None = None
+    constraints: Kept = Kept()
+    terms: Kept = Kept()
 
 
 @dataclass(frozen=True)
@@ -36,11 +69,13 @@ class Translation:
         alternatives: The n best translations, best first, so that the first is the translation itself. An empty line
             has as many, all empty.
         num_parts: Parts that the line was translated in: 0 for an empty line, above 1 for one too long for the model.
+        problem: Why the line could not be translated as it was asked for; its translations are then empty.
     """
 
     source: str
     alternatives: tuple[Alternative, ...]
     num_parts: int
+    problem: MtkitError | None = None
 
     @property
     def text(self) -> str:
@@ -87,6 +122,28 @@ def combine_parts(parts: Sequence[Part], found: Sequence[Sequence[Alternative]])
                 log_prob=sum(a.log_prob for a in chosen),
                 num_tokens=sum(a.num_tokens for a in chosen),
                 is_cut=any(a.is_cut for a in chosen),
+                tokens=tuple(token for a in chosen for token in a.tokens),
+                token_log_probs=tuple(log_prob for a in chosen for log_prob in a.token_log_probs),
+                alignment=_combine_links(parts, chosen),
+                constraints=sum((a.constraints for a in chosen), Kept()),
+                terms=sum((a.terms for a in chosen), Kept()),
             )
         )
     return tuple(combined)
+
+
+def _combine_links(parts: Sequence[Part], chosen: Sequence[Alternative]) -> Links | None:
+    """Return the links of the whole line, in which a word that a cut went through is one word."""
+    links: list[tuple[int, int]] = []
+    num_source = num_target = 0  # words so far
+    spaces = find_spaces([a.text for a in chosen], parts)
+    for part, alternative, has_space in zip(parts, chosen, spaces, strict=True):
+        if alternative.alignment is None:
+            return None
+        first_source = num_source if part.had_space else max(0, num_source - 1)
+        first_target = num_target if has_space else max(0, num_target - 1)
+        links += [(first_source + source, first_target + target) for source, target in alternative.alignment]
+        num_source = first_source + len(part.text.split())
+        if words := alternative.text.split():
+            num_target = first_target + len(words)
+    return tuple(sorted(set(links)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +53,39 @@ def attention_weights(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Ten
     return torch.softmax(scores, dim=-1)
 
 
+def decoding_type(x: Tensor) -> Tensor:
+    """Return `x` in the type in which a step attends: fp32 on a CPU, whose products of so few rows are slow in bf16."""
+    return x.float() if x.dtype == torch.bfloat16 and x.device.type == "cpu" else x
+
+
+def attend_with_bias(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+    """Return softmax(Q K^T / sqrt(head_dim) + bias) V for the few queries of a decoding step, heads side by side.
+
+    Args:
+        queries: `(batch, beam, num_heads, head_dim)`.
+        keys: `(batch, num_heads, positions, head_dim)`.
+        values: The same shape as `keys`.
+        bias: `(batch, 1, 1 or beam, positions)`: 0, or -inf where a key may not be attended; None for 0.
+
+    Returns:
+        `(batch, beam, d_model)`.
+    """
+    batch, beam, num_heads, head_dim = queries.shape
+    by_head = queries.transpose(1, 2).reshape(-1, beam, head_dim)  # (batch * num_heads, beam, head_dim)
+    # Scaling as a part of the product costs nothing.
+    nothing = _zero(queries.dtype, queries.device)
+    scores = torch.baddbmm(nothing, by_head, keys.flatten(0, 1).mT, beta=0, alpha=1 / math.sqrt(head_dim))
+    if bias is not None:
+        scores.view(batch, num_heads, beam, -1).add_(bias)
+    attended = torch.bmm(torch.softmax(scores, dim=-1), values.flatten(0, 1))
+    return _join_heads(attended.view(batch, num_heads, beam, head_dim))
+
+
+@cache
+def _zero(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.zeros((), dtype=dtype, device=device)
+
+
 def _split_heads(x: Tensor, num_heads: int) -> Tensor:
     """`(batch, length, d_model)` -> `(batch, num_heads, length, head_dim)`."""
     batch, length, d_model = x.shape
@@ -76,25 +111,39 @@ class SelfAttention(nn.Module):
         self.out_proj = Linear(config.d_model, config.d_model)
         self.dropout = Dropout(config.attention_dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None, cache: KVCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Attend within `x`.
 
         Args:
-            x: `(batch, length, d_model)`; with a cache, `(rows, 1, d_model)`: the newest position alone.
+            x: `(batch, length, d_model)`.
             mask: Bool, broadcast to `(batch, num_heads, length, length)`, True where a position may be attended.
-            cache: Keys and values of the positions before; this position's are appended to it.
 
         Returns:
             The shape of `x`.
         """
         projected = self.qkv_proj(x)
-        if cache is None and _is_trained_on_cpu(projected):
+        if _is_trained_on_cpu(projected):
             return self.out_proj(attend(projected, None, self.num_heads, mask, self.dropout))  # type: ignore[no-any-return]
         queries, keys, values = (_split_heads(part, self.num_heads) for part in projected.chunk(3, dim=-1))
-        if cache is not None:
-            keys, values = cache.append(keys, values)
         attended = scaled_dot_product_attention(queries, keys, values, mask, self.dropout)
         return self.out_proj(_join_heads(attended))  # type: ignore[no-any-return]
+
+    def build_step(self) -> Callable[[Tensor, KVCache, Tensor | None], Tensor]:
+        """Return the function that attends from the newest position to all before it and itself, without `out_proj`.
+
+        It takes `x`, `(groups, width, d_model)`, the newest position of each hypothesis (see `KVCache`); this layer's
+        cache, which grows by the position; and a bias, `(groups, 1, width, (length + 1) * width)`, that is added to the
+        scores, or None. It returns the shape of `x`.
+        """
+        project, num_heads = self.qkv_proj.forward, self.num_heads
+
+        def step(x: Tensor, cache: KVCache, bias: Tensor | None) -> Tensor:
+            groups, width, _ = x.shape
+            projected = decoding_type(project(x)).view(groups, width, 3, num_heads, -1)
+            keys, values = cache.append(projected[:, :, 1:])
+            return attend_with_bias(projected[:, :, 0], keys, values, bias)
+
+        return step
 
 
 class CrossAttention(nn.Module):
@@ -116,29 +165,46 @@ class CrossAttention(nn.Module):
         keys, values = self.kv_proj(memory).chunk(2, dim=-1)
         return _split_heads(keys, self.num_heads), _split_heads(values, self.num_heads)
 
-    def attend_memory(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
-        """Attend from all positions of `x`, `(batch, tgt_len, d_model)`, to `memory`; `mask` as below."""
-        queries = self.q_proj(x)
-        if _is_trained_on_cpu(queries):
-            attended = attend(queries, self.kv_proj(memory), self.num_heads, mask, self.dropout)
-            return self.out_proj(attended)  # type: ignore[no-any-return]
-        return self._attend(queries, *self.project_memory(memory), mask)
-
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """Attend from `x` to the source.
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend from all positions of `x` to the source.
 
         Args:
-            x: `(batch, tgt_len, d_model)`; in decoding, the hypotheses of a sentence stand in place of `tgt_len`.
-            keys: From `project_memory`.
-            values: From `project_memory`.
-            mask: Bool, broadcast to `(batch, num_heads, tgt_len, src_len)`, True where a key may be attended.
+            x: `(batch, tgt_len, d_model)`.
+            memory: `(batch, src_len, d_model)`.
+            mask: Bool, broadcast to `(batch, num_heads, tgt_len, src_len)`, True where a position may be attended.
 
         Returns:
             The shape of `x`.
         """
-        return self._attend(self.q_proj(x), keys, values, mask)
-
-    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        queries = self.q_proj(x)
+        if _is_trained_on_cpu(queries):
+            attended = attend(queries, self.kv_proj(memory), self.num_heads, mask, self.dropout)
+            return self.out_proj(attended)  # type: ignore[no-any-return]
         queries = _split_heads(queries, self.num_heads)
-        attended = scaled_dot_product_attention(queries, keys, values, mask, self.dropout)
+        attended = scaled_dot_product_attention(queries, *self.project_memory(memory), mask, self.dropout)
         return self.out_proj(_join_heads(attended))  # type: ignore[no-any-return]
+
+    def weigh_memory(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the weights with which `forward` attends: `(batch, num_heads, tgt_len, src_len)`."""
+        keys, _ = self.project_memory(memory)
+        return attention_weights(_split_heads(self.q_proj(x), self.num_heads), keys, mask)
+
+    def build_step(self) -> Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]:
+        """Return the function that attends from the newest position to the source, without `out_proj`.
+
+        It takes `x`, `(batch, beam, d_model)`, the newest position of each hypothesis; keys and values from `start`,
+        both `(batch, num_heads, src_len, head_dim)`; and a bias, `(batch, 1, 1, src_len)`, that is added to the scores,
+        or None. It returns the shape of `x`.
+        """
+        project, num_heads = self.q_proj.forward, self.num_heads
+
+        def step(x: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+            batch, beam, _ = x.shape
+            return attend_with_bias(decoding_type(project(x)).view(batch, beam, num_heads, -1), keys, values, bias)
+
+        return step
+
+    def start(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values of `memory`, `(batch, src_len, d_model)`, laid out for `step`."""
+        keys, values = self.project_memory(decoding_type(memory))
+        return decoding_type(keys).contiguous(), decoding_type(values).contiguous()

@@ -31,6 +31,14 @@ class Linear(nn.Linear):
             return _OneDnnLinear.apply(input, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
         return super().forward(input)
 
+    def relu(self, x: Tensor) -> Tensor:
+        """Return max(0, x W^T + b)."""
+        return functional.relu(self(x))
+
+    def add(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Return `residual` + x W^T + b."""
+        return residual + self(x)  # type: ignore[no-any-return]
+
 
 class _OneDnnLinear(torch.autograd.Function):
     @staticmethod

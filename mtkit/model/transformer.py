@@ -10,9 +10,9 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mtkit.config.model import ModelConfig
-from mtkit.model.cache import DecoderState, KVCache
+from mtkit.model.cache import MAX_SHARED_BEAM, DecoderState, KVCache
 from mtkit.model.dropout import Dropout
-from mtkit.model.layers import DecoderLayer, EncoderLayer
+from mtkit.model.layers import DecoderLayer, EncoderLayer, build_norm
 from mtkit.model.linear import Linear
 from mtkit.model.positions import PositionEncoding
 
@@ -26,12 +26,14 @@ class Transformer(nn.Module):
         recompute_layers: Whether training keeps only the input of each layer and computes the layer again, with the
             same dropout, in the backward pass (activation checkpointing, Chen et al. 2016, arXiv:1604.06174). The
             gradient is the same bit for bit; memory is traded for about a third more work.
+        activation_dtype: Type of what goes from layer to layer; None for that of the weights, or of autocast.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.recompute_layers = False
+        self.activation_dtype: torch.dtype | None = None
         self.source_embedding = nn.Embedding(config.src_vocab_size, config.d_model)
         self.target_embedding = (
             self.source_embedding
@@ -73,6 +75,11 @@ class Transformer(nn.Module):
     def max_length(self) -> int | None:
         """Longest source and target in tokens, EOS included, where positions are learned; None for no limit."""
         return self.source_positions.max_length
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the model is laid out for inference, by `mtkit.model.packed.prepare_for_inference`."""
+        return self.activation_dtype is not None
 
     def forward(self, src_ids: Tensor, tgt_ids: Tensor) -> Tensor:
         """Return the logits of each next target token.
@@ -117,15 +124,39 @@ class Transformer(nn.Module):
             x = self._run_layer(layer, x, causal_mask, memory, memory_mask)
         return self.decoder_norm(x)  # type: ignore[no-any-return]
 
+    def attend_source(self, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, layer: int) -> Tensor:
+        """Return the attention weights of a decoder layer over the source: `(batch, num_heads, tgt_len, src_len)`.
+
+        Args:
+            tgt_ids: `(batch, tgt_len)` int64, beginning with the start id.
+            memory: `(batch, src_len, d_model)`.
+            memory_mask: `(batch, 1, 1, src_len)` bool.
+            layer: From 0.
+        """
+        length = tgt_ids.size(1)
+        causal_mask = torch.ones(length, length, dtype=torch.bool, device=tgt_ids.device).tril()
+        x = self._embed(tgt_ids, self.target_embedding, self.target_positions)
+        for below in self.decoder_layers[:layer]:
+            x = below(x, causal_mask, memory, memory_mask)
+        return self.decoder_layers[layer].attend_source(x, causal_mask, memory, memory_mask)  # type: ignore[operator, no-any-return]
+
     def project(self, states: Tensor) -> Tensor:
         """Map decoder states `(..., d_model)` to logits `(..., vocab)`."""
         return self.output_proj(states)  # type: ignore[no-any-return]
 
-    def start_decoding(self, src_ids: Tensor) -> DecoderState:
-        """Encode sources, `(batch, src_len)`, and return the state before the first target token."""
+    def start_decoding(self, src_ids: Tensor, beam: int = 1) -> DecoderState:
+        """Return the state before the first target token of `beam` hypotheses of each source, `(batch, src_len)`."""
         memory, mask = self.encode(src_ids)
-        projected = [layer.cross_attention.project_memory(memory) for layer in self.decoder_layers]  # type: ignore[union-attr, operator]
-        return DecoderState([KVCache() for _ in self.decoder_layers], projected, mask)
+        width = beam if beam <= MAX_SHARED_BEAM else 1
+        bias = None if bool(mask.all()) else torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, -torch.inf)
+        return DecoderState(
+            steps=[layer.build_step() for layer in self.decoder_layers],  # type: ignore[operator]
+            last_norm=build_norm(self.decoder_norm),
+            caches=[KVCache(width) for _ in self.decoder_layers],
+            memory_keys_values=[layer.cross_attention.start(memory) for layer in self.decoder_layers],  # type: ignore[union-attr, operator]
+            memory_bias=bias,
+            beam=beam,
+        )
 
     def decode_step(self, token_ids: Tensor, state: DecoderState) -> Tensor:
         """Return the logits of the next token of each row, and extend `state` by one position.
@@ -137,11 +168,13 @@ class Transformer(nn.Module):
         Returns:
             `(rows, vocab)`.
         """
-        x = self._embed(token_ids.unsqueeze(1), self.target_embedding, self.target_positions, state.length)
-        for layer, cache, keys_values in zip(self.decoder_layers, state.caches, state.memory_keys_values, strict=True):
-            x = layer.step(x, cache, keys_values, state.memory_mask)  # type: ignore[operator]
-        state.length += 1
-        return self.project(self.decoder_norm(x).squeeze(1))
+        newest = token_ids.view(-1, 1)
+        x = self._embed(newest, self.target_embedding, self.target_positions, state.length)
+        x = x.view(-1, state.beam, x.size(-1))  # (batch, beam, d_model)
+        bias = state.extend()
+        for step, cache, keys_values in zip(state.steps, state.caches, state.memory_keys_values, strict=True):
+            x = step(x, cache, bias, keys_values, state.memory_bias)
+        return self.project(state.last_norm(x).flatten(0, 1))
 
     def _run_layer(self, layer: nn.Module, *inputs: Tensor) -> Tensor:
         if self.recompute_layers and self.training and torch.is_grad_enabled():
@@ -154,6 +187,8 @@ class Transformer(nn.Module):
         if torch.is_autocast_enabled(x.device.type):
             # The sublayers' outputs are of that type; a residual stream of another would be cast at each of them.
             x = x.to(torch.get_autocast_dtype(x.device.type))
+        elif self.activation_dtype is not None:
+            x = x.to(self.activation_dtype)
         return self.dropout(x)  # type: ignore[no-any-return]
 
 

@@ -73,6 +73,33 @@ def resolve_precision(name: Precision, device: torch.device) -> Literal["fp32", 
     return "bf16" if _has_native_bf16(device) else "fp32"
 
 
+def resolve_inference_precision(
+    name: Literal["auto", "fp32", "bf16", "int8"], device: torch.device
+) -> Literal["fp32", "bf16", "int8"]:
+    """Return the arithmetic of translation that `name` stands for on `device`; `auto` as in `resolve_precision`.
+
+    Raises:
+        DeviceError: int8 is asked for where the processor cannot add its products without overflow.
+    """
+    if name != "int8":
+        return resolve_precision(name, device)
+    if not has_int8(device):
+        raise DeviceError(
+            "int8 needs a CPU with AVX512-VNNI",
+            at=f"decoding.precision, on {name_processor(device)}",
+            fix="use --precision bf16 or fp32",
+        )
+    return "int8"
+
+
+def has_int8(device: torch.device) -> bool:
+    """Return whether the device multiplies 8-bit integers: a CPU with AVX512-VNNI, and torch built with oneDNN."""
+    import torch
+
+    has_vnni = getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
+    return device.type == "cpu" and bool(has_vnni) and hasattr(torch.ops.onednn, "qlinear_pointwise")
+
+
 def _has_native_bf16(device: torch.device) -> bool:
     import torch
 

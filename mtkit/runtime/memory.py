@@ -10,6 +10,7 @@ from pathlib import Path
 # Names of <malloc.h>.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
+_M_ARENA_MAX = -8
 
 
 def keep_freed_memory() -> None:
@@ -24,6 +25,7 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_ARENA_MAX, 1)  # what one thread has freed serves the others too
 
 
 def available_memory() -> int | None:
@@ -67,6 +69,7 @@ def _left_in_control_group(root: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 def is_out_of_memory(exc: BaseException) -> bool:
     """Return whether Python, torch on a GPU, or torch's allocator on the CPU found no memory."""
-    return (
-        isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(exc)
-    )
+    if isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError":
+        return True
+    # The CPU's allocator, and Apple's GPU, raise a plain RuntimeError.
+    return isinstance(exc, RuntimeError) and any(m in str(exc) for m in ("can't allocate memory", "out of memory"))

@@ -14,6 +14,7 @@ from mtkit.config.decoding import DecodingSection
 from mtkit.config.training import TrainingSection
 from mtkit.corpus.batching import SpecialIds, collate, plan_batches
 from mtkit.corpus.store import CorpusSplit, PreparedCorpus
+from mtkit.decoding.request import Request
 from mtkit.decoding.translator import Translator
 from mtkit.evaluation.metrics import evaluate
 from mtkit.model.transformer import Transformer, build_model
@@ -55,16 +56,17 @@ class Validator:
         self.special = special
         self.precision = precision
         self.processes = processes
-        greedy = {"beam_size": 1, "n_best": 1, "precision": precision}
-        self.decoding = decoding.model_copy(update=greedy)
+        greedy = {"beam_size": 1, "n_best": 1, "sampling": False, "expand_prefix": False, "mbr": None}
+        cheap = {**greedy, "replace_unknown": False, "precision": precision}
+        self.decoding = decoding.model_copy(update=cheap)
         self.batches = plan_batches(split.source_lengths, split.target_lengths, training.batch_tokens, 0, 0)
         limit = training.validation_sentences or len(split)
         # Evenly spaced, for validation sets are often sorted by topic or length.
         chosen = np.unique(np.linspace(0, len(split) - 1, min(limit, len(split))).astype(np.int64))
         pairs = [split[int(row)] for row in chosen]
         self.sources = [pair.source for pair in pairs]
+        self.requests = [Request(pair.source, corpus.tag_of(pair.corpus)) for pair in pairs]
         self.references = [pair.target for pair in pairs]
-        self.tags = [corpus.tag_of(pair.corpus) for pair in pairs]
         self.sample_rows = sorted({len(pairs) // 3, 2 * len(pairs) // 3})
         self._copy: Transformer | None = None
 
@@ -106,7 +108,7 @@ class Validator:
             model, self.corpus.source_tokenizer, self.corpus.target_tokenizer, self.decoding, self.device
         )
         mine = slice(self.processes.rank, None, self.processes.count)
-        parts = self.processes.gather(translator.translate(self.sources[mine], tags=self.tags[mine]))
+        parts = self.processes.gather(translator.translate(self.requests[mine]))
         hypotheses = [""] * len(self.sources)
         for rank, part in enumerate(parts):
             hypotheses[rank :: self.processes.count] = part

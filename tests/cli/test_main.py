@@ -12,7 +12,7 @@ from mtkit.cli import main as boundary
 from mtkit.errors import DataError, TrainingError
 from mtkit.version import __version__
 
-COMMANDS = ["prepare", "train", "translate", "evaluate", "run", "info", "options"]
+COMMANDS = ["prepare", "train", "translate", "evaluate", "run", "export", "average", "info", "options"]
 HEAVY = {"torch", "numpy", "sacrebleu", "datasets", "pyarrow", "sentencepiece", "safetensors"}
 FULL = Path("/dev/full")
 

@@ -7,6 +7,7 @@ import pytest
 import mtkit
 from mtkit.config.loading import load_recipe
 from mtkit.corpus.store import PreparedCorpus
+from mtkit.decoding.request import Request
 
 HERE = ["--device", "cpu", "--threads", "1"]
 STEPS = ["corpus", "run", "test.hyp", "scores.json"]
@@ -169,5 +170,6 @@ def test_the_test_set_is_translated_with_the_tags_of_its_corpora(run, write, tin
         tmp_path / "x" / "run", device="cpu", decoding=load_recipe(recipe).decoding, threads=1
     )
     hypotheses = (tmp_path / "x" / "test.hyp").read_text(encoding="utf-8").split("\n")[:-1]
-    assert hypotheses == translator.translate(corpus.test.source_lines(), tags)
+    requests = [Request(line, tag) for line, tag in zip(corpus.test.source_lines(), tags, strict=True)]
+    assert hypotheses == translator.translate(requests)
     assert skipped(run("run", recipe, "-o", tmp_path / "x", *HERE), tmp_path / "x") == STEPS

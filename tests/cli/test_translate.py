@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mtkit.config.decoding import DecodingSection
+from mtkit.decoding.request import Request
 from mtkit.decoding.translator import Translator
 
 LINES = ["the dog runs", "", "a cat sees the man", "  ", "the red house and that"]
@@ -164,6 +165,78 @@ def test_tag(translate, stdin, expected):
     assert "no piece of the model's source vocabulary" in result.err
 
 
+def test_wishes_of_objects_and_tables(translate, write, expected):
+    wishes = {"prefix": "the", "constraints": ["house", ["cat", "woman"]], "forbidden": ["over"], "tag": "<2de>"}
+    request = Request("a man", "<2de>", "the", ["house", ["cat", "woman"]], ["over"])
+    (wished,) = texts(expected([request])).splitlines()
+    assert wished.startswith("the")
+    assert "house" in wished
+    result = translate(write("in.jsonl", [json.dumps({"source": "a man", **wishes})]))
+    assert json.loads(result.out)["translation"] == wished
+    assert "constraints met: 2 of 2" in result.err
+    header, cells = "source\tprefix\tconstraints\tforbidden\ttag", "a man\tthe\thouse; cat | woman\tover\t<2de>"
+    assert translate(write("in.tsv", [header, cells])).out.splitlines()[1] == f"{cells}\t{wished}"
+
+
+def test_json(translate, write, expected):
+    result = translate(write("in.txt", LINES), "--json", "--alignment", "--n-best", "2")
+    answers = list(map(json.loads, result.out.splitlines()))
+    assert len(answers) == len(LINES)
+    for line, answer, translation in zip(LINES, answers, expected(LINES, n_best=2), strict=True):
+        assert (answer["source"], answer["translation"]) == (line, translation.text)
+        assert answer["score"] == pytest.approx(translation.score, abs=1e-5)
+        assert answer["tokens"] == list(translation.alternatives[0].tokens)
+        assert len(answer["token_log_probs"]) == len(answer["tokens"])
+        assert (answer["cut"], answer["split"]) == (translation.is_cut, translation.num_parts)
+        assert [a["translation"] for a in answer["alternatives"]] == [a.text for a in translation.alternatives]
+        assert ("alignment" in answer) == bool(line.strip())
+
+
+def test_glossary(translate, write):
+    glossary = write("terms.tsv", ["dog\thouse", "man\tnowhere | street"])
+    result = translate(write("in.txt", LINES), "--glossary", glossary, "--beam-size", "8")
+    lines = result.out.splitlines()
+    assert "house" in lines[0]
+    assert "street" in lines[2] or "nowhere" in lines[2]
+    assert "glossary terms kept: 2 of 2" in result.err
+
+
+def test_sampling(translate, write, expected):
+    source = write("in.txt", LINES)
+    settings = {"temperature": 2, "top_k": 20, "top_p": 0.9, "n_best": 3, "seed": 5}
+    flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)]
+    expected_texts = [a.text for t in expected(LINES, sampling=True, **settings) for a in t.alternatives]
+    for batch_size in (1, 64):
+        result = translate(source, "--sampling", *flags, "--batch-size", batch_size)
+        assert [line.split(" ||| ")[1] for line in result.out.splitlines()] == expected_texts
+
+
+def test_other_flags_of_the_search(translate, write, expected):
+    source = write("in.txt", LINES)
+    result = translate(source, "--min-length", "4", "--no-repeat-ngram", "1")
+    assert result.out == texts(expected(LINES, min_length=4, no_repeat_ngram=1)) != texts(expected(LINES))
+    result = translate(source, "--expand-prefix", "--n-best", "3")
+    assert len(result.out.splitlines()) == 3 * len(LINES)
+    assert translate(source, "--mbr", "chrf").out.count("\n") == len(LINES)
+    assert translate(source, "--mbr", "bleu", "--sampling").out.count("\n") == len(LINES)
+
+
+def test_an_ensemble(translate, write, expected, model_folder):
+    assert translate(write("in.txt", LINES), "--model", model_folder).out == texts(expected(LINES))
+
+
+def test_strict(translate, write, tmp_path, expected):
+    path = write("in.jsonl", ['{"source": "the dog"}', '{"source": 1}', '{"source": "a cat"}'])
+    result = translate(path, "--strict")
+    assert result.code == 3
+    assert f"   at: {path}:2" in result.err
+    assert len(result.fixes) == 1
+    assert [json.loads(line)["translation"] for line in result.out.splitlines()] == [expected(["the dog"])[0].text]
+    result = translate(path, "--strict", "-o", tmp_path / "out.jsonl")
+    assert result.code == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["in.jsonl"]
+
+
 def test_settings_of_a_recipe(translate, write, stdin, expected):
     recipe = write("recipe.yaml", "decoding: {max_length_ratio: 0.1, max_length_extra: 1, batch_size: 1}\n")
     stdin(b"the dog runs and sees\n")
@@ -185,6 +258,13 @@ def test_settings_of_a_recipe(translate, write, stdin, expected):
         (["in.txt", "--model", "."], 4, "not a model folder"),
         (["in.txt", "--n-best", "3"], 2, "n_best"),
         (["in.txt", "--beam-size", "0"], 2, "beam_size"),
+        (["in.txt", "--alignment"], 2, "--alignment"),
+        (["in.txt", "--glossary", "missing.tsv"], 3, "no such file"),
+        (["in.txt", "--glossary", "bad.tsv"], 3, "1 column"),
+        (["in.txt", "--glossary", "no_source.tsv", "-o", "no_source.tsv"], 2, "the same file"),
+        (["in.txt", "--glossary", "no_source.tsv", "--sampling"], 2, "glossary"),
+        (["in.txt", "--set", 'decoding.suppressed=["no piece"]'], 2, "'no piece'"),
+        (["in.txt", "--top-p", "2"], 2, "top_p"),
         (["in.txt", "--format", "xml"], 2, "xml"),
         (["in.txt", "--set", "decoding.beam=2"], 2, "unknown recipe key"),
         (["no_source.tsv"], 3, "no column"),
@@ -194,6 +274,7 @@ def test_mistakes(translate, write, tmp_path, monkeypatch, arguments, code, mess
     monkeypatch.chdir(tmp_path)
     text = write("in.txt", LINES)
     write("no_source.tsv", ["a\tb"])
+    write("bad.tsv", ["one"])
     (tmp_path / "link.txt").symlink_to(text)
     result = translate(*arguments)
     assert result.code == code

@@ -6,8 +6,9 @@ import torch
 
 import mtkit
 from mtkit.config.decoding import DecodingSection
-from mtkit.decoding import translator as translator_module
+from mtkit.decoding import segments as segments_module
 from mtkit.decoding.hypothesis import Hypothesis
+from mtkit.decoding.request import Request
 from mtkit.decoding.translator import Translator
 from mtkit.errors import DeviceError, ModelError
 
@@ -31,13 +32,13 @@ def searched(monkeypatch):
     """Replace the search by one that answers with the source; return the shapes of the batches that it got."""
     shapes = []
 
-    def echo(model, src_ids, decoding):
+    def echo(model, src_ids, decoding, guidance, suppressed_ids):
         shapes.append(tuple(src_ids.shape))
         lengths = (src_ids != model.config.pad_id).sum(1).tolist()
         rows = [tuple(ids[: length - 1]) for ids, length in zip(src_ids.tolist(), lengths, strict=True)]
         return [[Hypothesis(row, -1.0 - rank, -0.5 - rank, False) for rank in range(decoding.n_best)] for row in rows]
 
-    monkeypatch.setattr(translator_module, "search", echo)
+    monkeypatch.setattr(segments_module, "search", echo)
     return shapes
 
 
@@ -121,9 +122,7 @@ def test_odd_characters_give_one_line(load, character):
 def test_bytes_that_spell_line_breaks_give_one_line(load, monkeypatch):
     translator = load()
     ids = [translator.target_tokenizer.encode([character])[0] for character in ["a\n\u2028b\x0b", "\r\n"]]
-    monkeypatch.setattr(
-        translator_module, "search", lambda model, src, decoding: [[Hypothesis(tuple(ids.pop()), -1, -1, False)]]
-    )
+    monkeypatch.setattr(segments_module, "search", lambda model, *_: [[Hypothesis(tuple(ids.pop()), -1, -1, False)]])
     for text in translator.translate(["the"]) + translator.translate(["the"]):
         assert len(text.splitlines()) == 1
 
@@ -158,12 +157,12 @@ def segments(monkeypatch):
     """Let the search answer with the source; return the source tokens of every segment, as pieces."""
     seen = []
 
-    def echo(model, src_ids, decoding):
+    def echo(model, src_ids, decoding, guidance, suppressed_ids):
         rows = [[i for i in ids if i != model.config.pad_id][:-1] for ids in src_ids.tolist()]
         seen.extend(rows)
         return [[Hypothesis(tuple(row), -1.0, -0.5, False)] for row in rows]
 
-    monkeypatch.setattr(translator_module, "search", echo)
+    monkeypatch.setattr(segments_module, "search", echo)
     return seen
 
 
@@ -186,10 +185,10 @@ def test_each_line_may_have_a_tag_of_its_own(load, segments):
     head = [translator.source_tokenizer.find_symbol("<2de>")]
     encoded = translator.source_tokenizer.encode(lines)
     expected = [head + ids if tag else ids for tag, ids in zip(tags, encoded, strict=True)]
-    translator.translate(lines, tags)
+    translator.translate(map(Request, lines, tags))
     assert sorted(segments) == sorted(ids for line, ids in zip(lines, expected, strict=True) if line)
     segments.clear()
-    load(tag="<2de>").translate(["a dog", "a cat"], ["<2de>", None])
+    load(tag="<2de>").translate([Request("a dog", tag="<2de>"), "a cat"])
     assert [ids[:1] for ids in segments] == [head, head]
 
 
@@ -199,21 +198,21 @@ def test_a_tag_must_be_a_piece(load, tag):
         load(tag=tag)
     assert caught.value.at == "decoding.tag"
     with pytest.raises(ModelError, match="no piece"):
-        load().translate(["the dog", "a cat"], [None, tag])
+        load().translate(["the dog", Request("a cat", tag=tag)])
 
 
 @pytest.fixture
 def small_memory(searched, monkeypatch):
     """Let the search run out of memory with more than so many tokens."""
-    echo = translator_module.search
+    echo = segments_module.search
 
     def fix(max_tokens, error):
-        def search(model, src_ids, decoding):
+        def search(model, src_ids, decoding, guidance, suppressed_ids):
             if src_ids.numel() > max_tokens:
                 raise error
-            return echo(model, src_ids, decoding)
+            return echo(model, src_ids, decoding, guidance, suppressed_ids)
 
-        monkeypatch.setattr(translator_module, "search", search)
+        monkeypatch.setattr(segments_module, "search", search)
 
     return fix
 
@@ -265,12 +264,12 @@ def test_a_model_in_training_is_left_in_training(load):
 def test_bf16_is_computed_in_bf16(load, monkeypatch):
     seen = []
 
-    def search(model, src_ids, decoding):
+    def search(model, src_ids, decoding, guidance, suppressed_ids):
         memory, _ = model.encode(src_ids)
         seen.append((model.project(memory).dtype, torch.is_inference_mode_enabled()))
         return [[Hypothesis((), -1.0, -1.0, False)] for _ in src_ids]
 
-    monkeypatch.setattr(translator_module, "search", search)
+    monkeypatch.setattr(segments_module, "search", search)
     load(precision="bf16").translate(["the"])
     load(precision="fp32").translate(["the"])
     assert seen == [(torch.bfloat16, True), (torch.float32, True)]

@@ -95,13 +95,13 @@ def test_cached_logits_equal_uncached(make_model, batch, norm, positions):
             assert (step - full[:, position]).abs().max() < 1e-10
 
 
-def test_cached_logits_equal_uncached_with_a_beam_and_reordering(make_model, batch):
+@pytest.mark.parametrize("beam", [4, 9])  # hypotheses share their caches, or each has its own
+def test_cached_logits_equal_uncached_with_a_beam_and_reordering(make_model, batch, beam):
     model = make_model()
     src_ids, _ = batch
     generator = torch.Generator().manual_seed(3)
-    beam = 4
     with torch.no_grad():
-        state = model.start_decoding(src_ids)
+        state = model.start_decoding(src_ids, beam)
         history = torch.empty(len(src_ids) * beam, 0, dtype=torch.int64)
         sentences = torch.arange(len(src_ids))
         for step in range(40):  # beyond the first capacity of the cache
@@ -112,14 +112,15 @@ def test_cached_logits_equal_uncached_with_a_beam_and_reordering(make_model, bat
             assert (cached - model(sources, history)[:, -1]).abs().max() < 1e-10
             parents = torch.randint(0, beam, (len(sentences), beam), generator=generator)
             rows = (torch.arange(len(sentences)).unsqueeze(1) * beam + parents).flatten()
+            state.reorder(rows)
+            history = history[rows]
             if step == 20:  # the middle sentence leaves the batch
                 kept = torch.tensor([0, 2])
-                rows = rows.view(-1, beam)[kept].flatten()
+                state.keep_sentences(kept)
                 sentences = sentences[kept]
-                state.keep_sentences(kept, rows)
-            else:
-                state.reorder(rows)
-            history = history[rows]
+                history = history.unflatten(0, (3, beam))[kept].flatten(0, 1)
+        if state.is_shared:  # hypotheses have common ancestors, so that most slots were dropped
+            assert state.caches[0].num_slots < 0.75 * 40 * beam
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])

@@ -404,10 +404,9 @@ def test_validation_text_is_translated_with_its_tags(two_corpora, make_recipe, t
     translated = []
     honest = Translator.translate
 
-    def translate(self, sources, **options):
-        sources = list(sources)
-        translated.extend(zip(sources, options["tags"], strict=True))
-        return honest(self, sources, **options)
+    def translate(self, requests):
+        translated.extend((request.source, request.tag) for request in requests)
+        return honest(self, requests)
 
     monkeypatch.setattr(Translator, "translate", translate)
     settings = ["training.max_steps=1", "training.validation_sentences=null"]

@@ -1,0 +1,65 @@
+"""Models as the commands load them to translate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtkit.checkpoint.model_folder import CONFIG_NAME, read_model_config
+from mtkit.checkpoint.run_folder import RunFolder
+from mtkit.config.decoding import DecodingSection
+from mtkit.runtime.device import DeviceName
+
+if TYPE_CHECKING:
+    from mtkit.decoding.glossary import Glossary
+    from mtkit.decoding.translator import Translator
+
+
+def load_translator(
+    models: Sequence[Path],
+    decoding: DecodingSection,
+    device: DeviceName,
+    threads: int | None,
+    *,
+    glossary: Glossary | None = None,
+    align: bool = False,
+) -> Translator:
+    """Load one model, or several as an ensemble, with the utility that `decoding.mbr` names.
+
+    Args:
+        models: Model or run folders.
+        decoding: Search, batching and precision.
+        device: Where to compute.
+        threads: CPU threads; None for all cores.
+        glossary: See `Translator`.
+        align: See `Translator`.
+
+    Raises:
+        ModelError: A folder is no model, it is damaged, or the models do not fit together.
+        RecipeError: `decoding` asks for what the models cannot do.
+        DeviceError: The device is absent.
+    """
+    from mtkit.decoding.translator import Translator
+    from mtkit.runtime.memory import keep_freed_memory
+
+    keep_freed_memory()
+    utility = None
+    if decoding.mbr is not None:
+        from mtkit.evaluation.utility import find_utility
+
+        utility = find_utility(decoding.mbr, read_target_language(models[0]))
+    return Translator.load(
+        models, device=device, decoding=decoding, threads=threads, glossary=glossary, utility=utility, align=align
+    )
+
+
+def read_target_language(path: Path) -> str | None:
+    """Return the target language of a model, a run, or a checkpoint of a run.
+
+    Raises:
+        ModelError: It is none of these.
+    """
+    places = (RunFolder(path).model, path, path.parent.parent)
+    folder = next((place for place in places if (place / CONFIG_NAME).is_file()), path)
+    return read_model_config(folder).target_language

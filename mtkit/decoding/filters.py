@@ -1,0 +1,175 @@
+"""Logit filters: what a hypothesis may not be extended by.
+
+A batch builds only those that it needs, so that a plain search pays for none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mtkit.config.decoding import DecodingSection
+from mtkit.config.model import ModelConfig
+from mtkit.decoding.candidates import Step
+from mtkit.decoding.guidance import Guidance
+
+
+class LogitFilter(Protocol):
+    """Rules tokens out."""
+
+    def __call__(self, log_probs: Tensor, step: Step) -> None:
+        """Put -inf, in place, where a token may not follow.
+
+        Args:
+            log_probs: `(rows, vocab)` float32, of each next token. Other values stay: they make up the scores.
+            step: Where the search stands.
+        """
+
+
+def build_filters(
+    decoding: DecodingSection, config: ModelConfig, guidance: Sequence[Guidance], suppressed_ids: Sequence[int] = ()
+) -> list[LogitFilter]:
+    """Return the filters that a batch needs.
+
+    Args:
+        decoding: Minimum length, n-grams that may not repeat.
+        config: Of the model: its special ids.
+        guidance: Of each sentence of the batch.
+        suppressed_ids: Tokens that are never produced: the ids of `decoding.suppressed`.
+    """
+    filters: list[LogitFilter] = []
+    if suppressed_ids:
+        filters.append(SuppressedTokens(suppressed_ids))
+    if decoding.min_length > 0:
+        filters.append(MinLength(decoding.min_length, config.eos_id))
+    if decoding.no_repeat_ngram is not None:
+        filters.append(NoRepeatNgram(decoding.no_repeat_ngram))
+    if any(held_to.forbidden for held_to in guidance):
+        filters.append(ForbiddenPhrases())
+    if any(held_to.prefix for held_to in guidance):
+        return [ForcedPrefix(filters)]
+    return filters
+
+
+class SuppressedTokens:
+    """Tokens that are never produced.
+
+    Args:
+        token_ids: Which.
+    """
+
+    def __init__(self, token_ids: Sequence[int]) -> None:
+        self.token_ids = sorted(set(token_ids))
+
+    def __call__(self, log_probs: Tensor, step: Step) -> None:
+        """Rule the tokens out; see `LogitFilter`."""
+        log_probs.index_fill_(1, torch.tensor(self.token_ids, device=log_probs.device), -torch.inf)
+
+
+class MinLength:
+    """No EOS before a number of tokens, or before the sentence's maximum length if that is less.
+
+    Args:
+        min_length: Number of tokens, EOS not counted.
+        eos_id: End of sentence.
+    """
+
+    def __init__(self, min_length: int, eos_id: int) -> None:
+        self.min_length = min_length
+        self.eos_id = eos_id
+
+    def __call__(self, log_probs: Tensor, step: Step) -> None:
+        """Rule EOS out while a hypothesis is too short; see `LogitFilter`."""
+        if step.number > self.min_length:
+            return
+        may_go_on = torch.tensor([step.number < longest for longest in step.max_lengths], device=log_probs.device)
+        log_probs[may_go_on.repeat_interleave(step.beam), self.eos_id] = -torch.inf
+
+
+class NoRepeatNgram:
+    """No n-gram appears twice in a hypothesis.
+
+    Args:
+        size: Its tokens, >= 1.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, log_probs: Tensor, step: Step) -> None:
+        """Rule out what followed each earlier appearance of the last size - 1 tokens; see `LogitFilter`."""
+        if step.number <= self.size:
+            return
+        ngrams = step.prefixes.unfold(1, self.size, 1)  # (rows, number - size, size)
+        newest = step.prefixes[:, step.number - self.size :]  # (rows, size - 1)
+        is_repeated = (ngrams[:, :, :-1] == newest.unsqueeze(1)).all(-1)  # (rows, number - size)
+        rows, places = is_repeated.nonzero(as_tuple=True)
+        log_probs[rows, ngrams[rows, places, -1]] = -torch.inf
+
+
+class ForbiddenPhrases:
+    """No forbidden phrase of a sentence: its last token is ruled out where its beginning was just produced."""
+
+    def __init__(self) -> None:
+        self._sentences: list[Guidance] | None = None
+        self._owners = self._beginnings = self._lasts = torch.empty(0)
+
+    def __call__(self, log_probs: Tensor, step: Step) -> None:
+        """Rule the last tokens of phrases out; see `LogitFilter`."""
+        sentences = list(step.sentences)
+        if sentences != self._sentences:  # at first, and when some left the batch
+            self._sentences = sentences
+            self._lay_out(sentences, log_probs.device)
+        width = self._beginnings.size(1)
+        newest = step.prefixes[:, max(0, step.prefixes.size(1) - width) :]
+        newest = torch.nn.functional.pad(newest, (width - newest.size(1), 0), value=-1)  # -1 is no token
+        rows = self._owners.unsqueeze(1) * step.beam + torch.arange(step.beam, device=log_probs.device)
+        expected = self._beginnings.unsqueeze(1)  # (phrases, 1, width)
+        is_begun = ((newest[rows] == expected) | (expected == -2)).all(-1)  # (phrases, beam)
+        phrases, places = is_begun.nonzero(as_tuple=True)
+        log_probs[rows[phrases, places], self._lasts[phrases]] = -torch.inf
+
+    def _lay_out(self, sentences: Sequence[Guidance], device: torch.device) -> None:
+        """Put the phrases of all sentences into tensors.
+
+        `_owners` `(phrases,)` int64 is whose each is, `_lasts` `(phrases,)` its last token, and `_beginnings`
+        `(phrases, width)` what stands before that, with -2 in front of shorter ones, for any token.
+        """
+        owned = [(place, phrase) for place, held_to in enumerate(sentences) for phrase in held_to.forbidden if phrase]
+        width = max((len(phrase) - 1 for _, phrase in owned), default=0)
+        beginnings = [[-2] * (width - len(phrase) + 1) + list(phrase[:-1]) for _, phrase in owned]
+        self._owners = torch.tensor([place for place, _ in owned], dtype=torch.int64, device=device)
+        self._lasts = torch.tensor([phrase[-1] for _, phrase in owned], dtype=torch.int64, device=device)
+        self._beginnings = torch.tensor(beginnings, dtype=torch.int64, device=device).view(len(owned), width)
+
+
+class ForcedPrefix:
+    """The tokens of a sentence's prefix, one after the other, whatever other filters say.
+
+    Their log-probabilities stay the model's own.
+
+    Args:
+        others: Filters that hold outside the prefix; its tokens count as those of the hypothesis.
+    """
+
+    def __init__(self, others: Sequence[LogitFilter]) -> None:
+        self.others = others
+
+    def __call__(self, log_probs: Tensor, step: Step) -> None:
+        """Rule out all but the prefix's token, for the sentences that have one here; see `LogitFilter`."""
+        forced = [
+            (place, held_to.prefix[step.number - 1])
+            for place, held_to in enumerate(step.sentences)
+            if len(held_to.prefix) >= step.number
+        ]
+        places, tokens = torch.tensor(forced, dtype=torch.int64, device=log_probs.device).view(-1, 2).unbind(1)
+        rows = places.unsqueeze(1) * step.beam + torch.arange(step.beam, device=log_probs.device)
+        columns = tokens.unsqueeze(1)
+        own = log_probs[rows, columns]  # (sentences, beam)
+        for rule_out in self.others:
+            rule_out(log_probs, step)
+        log_probs[rows] = -torch.inf
+        log_probs[rows, columns] = own

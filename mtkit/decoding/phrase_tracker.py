@@ -1,0 +1,121 @@
+"""How much of the required phrases a hypothesis has met: a pure function of its tokens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mtkit.decoding.guidance import Phrase
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a hypothesis stands.
+
+    Attributes:
+        missing: At how many more places each of the tracker's groups must be met.
+        matched: The longest end of the hypothesis that begins a phrase of a group still missing; a trie's node.
+        num_needed: Tokens that suffice to meet everything, if nothing overlaps.
+    """
+
+    missing: tuple[int, ...]
+    matched: Phrase
+    num_needed: int
+
+    @property
+    def num_unmet(self) -> int:
+        """Required groups that are not met."""
+        return sum(self.missing)
+
+
+class PhraseTracker:
+    """Follows the required phrases through a hypothesis.
+
+    A group is met where one of its phrases ends. Phrases may overlap, and different groups may be met at one place; a
+    group that is required twice must be met at two places. Where a partial match fails, the search goes on from the
+    longest end of it that begins a phrase (Aho and Corasick 1975), so that no occurrence is missed; Hu et al. 2019
+    (N19-1090) restart from the root of their trie, and miss some. A group without phrases, or with an
+    empty one, is always met.
+
+    Args:
+        required: Groups of alternative phrases, each phrase a tuple of token ids.
+        room: Longest phrase that there is room for, in tokens: groups with longer ones only are not followed. None for
+            no limit.
+    """
+
+    def __init__(self, required: Sequence[Sequence[Phrase]], room: int | None = None) -> None:
+        groups = [frozenset(group) for group in required if group and all(group)]
+        wanted = Counter(g for g in groups if room is None or min(map(len, g)) <= room)
+        self._lengths = tuple(min(map(len, group)) for group in wanted)
+        self._ended: dict[Phrase, list[int]] = {}  # groups that are met where this phrase ends
+        # Of each proper beginning of a phrase: the groups it may lead to, the next token, and the tokens still to come.
+        self._begun: dict[Phrase, list[tuple[int, int, int]]] = {}
+        for group, phrases in enumerate(wanted):
+            for phrase in sorted(phrases):
+                self._ended.setdefault(phrase, []).append(group)
+                for size in range(len(phrase)):
+                    self._begun.setdefault(phrase[:size], []).append((group, phrase[size], len(phrase) - size))
+        self.start = self._place(tuple(wanted.values()), ())
+        self._old: dict[Phrase, Progress] = {}
+        self._new: dict[Phrase, Progress] = {(): self.start}
+
+    def advance(self, progress: Progress, token_id: int) -> Progress:
+        """Return where the hypothesis stands after one more token."""
+        tail = (*progress.matched, token_id)
+        met = {group for end in _iter_ends(tail) for group in self._ended.get(end, ())}
+        missing = progress.missing
+        if met:
+            missing = tuple(count - (count > 0 and group in met) for group, count in enumerate(missing))
+        return self._place(missing, tail)
+
+    def find_continuations(self, progress: Progress) -> set[int]:
+        """Return the tokens that begin or continue a phrase of a group still missing."""
+        return {
+            token_id
+            for end in _iter_ends(progress.matched)
+            for group, token_id, _ in self._begun.get(end, ())
+            if progress.missing[group]
+        }
+
+    def leave(self, progress: Progress) -> Progress:
+        """Return where the hypothesis stands after any token that is no continuation."""
+        return self._place(progress.missing, ())
+
+    def follow(self, prefix: Phrase) -> Progress:
+        """Return where a hypothesis stands, remembering the hypotheses of this length and of the length before.
+
+        What is remembered stays small: hypotheses of one length are asked for, then those one token longer.
+        """
+        if prefix not in self._new:
+            if self._new and len(prefix) != len(next(iter(self._new))):
+                self._old, self._new = self._new, {}
+            if prefix and (parent := self._old.get(prefix[:-1])) is not None:
+                self._new[prefix] = self.advance(parent, prefix[-1])
+            else:
+                self._new[prefix] = self._follow_all(prefix)
+        return self._new[prefix]
+
+    def _follow_all(self, token_ids: Sequence[int]) -> Progress:
+        progress = self.start
+        for token_id in token_ids:
+            progress = self.advance(progress, token_id)
+        return progress
+
+    def _place(self, missing: tuple[int, ...], tail: Phrase) -> Progress:
+        """Return the progress of a hypothesis that misses so much and has this end."""
+        matched: Phrase = ()
+        saved = 0  # tokens of the group that is nearest to its end
+        for end in _iter_ends(tail):
+            open_groups = [(group, to_come) for group, _, to_come in self._begun.get(end, ()) if missing[group]]
+            if open_groups and not matched:
+                matched = end
+            saved = max([saved, *(self._lengths[group] - to_come for group, to_come in open_groups)])
+        total = sum(count * length for count, length in zip(missing, self._lengths, strict=True))
+        return Progress(missing, matched, total - saved)
+
+
+def _iter_ends(tokens: Phrase) -> Iterator[Phrase]:
+    """Yield the ends of a sequence, the whole first, the empty one last."""
+    for first in range(len(tokens) + 1):
+        yield tokens[first:]

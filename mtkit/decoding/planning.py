@@ -1,0 +1,239 @@
+"""From requests to what the model is given: parts of lines as token ids, and what their translations are held to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from xxhash import xxh3_64_intdigest
+
+from mtkit.config.decoding import DecodingSection
+from mtkit.corpus.tokenizer import Tokenizer
+from mtkit.decoding.glossary import Glossary
+from mtkit.decoding.guidance import Guidance, Phrase
+from mtkit.decoding.lines import clean_source
+from mtkit.decoding.phrases import encode_phrases
+from mtkit.decoding.request import PhraseGroups, Request
+from mtkit.decoding.search import max_target_length
+from mtkit.decoding.splitting import Part, split_line
+from mtkit.errors import DataError, ModelError, MtkitError
+from mtkit.runtime import console
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What the model translates at once: a line, or a part of a long one.
+
+    Attributes:
+        line: Index of the line in its window.
+        part: Index of the part in its line.
+        text: The source.
+        token_ids: Source tokens, the tag and EOS included.
+        num_tags: Tokens before those of the text.
+        guidance: What the translation is held to.
+        num_constraints: So many of the guidance's required groups, the first ones, are the request's own.
+        terms: Translations of the glossary's terms that stand in the text.
+    """
+
+    line: int
+    part: int
+    text: str
+    token_ids: list[int]
+    num_tags: int = 0
+    guidance: Guidance = field(default_factory=Guidance)
+    num_constraints: int = 0
+    terms: PhraseGroups = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a line is translated.
+
+    Attributes:
+        request: What was asked.
+        parts: Of the line; none if it is empty, or cannot be translated as it was asked.
+        segments: Of each part.
+        problem: Why it cannot be.
+    """
+
+    request: Request
+    parts: Sequence[Part] = ()
+    segments: Sequence[Segment] = ()
+    problem: MtkitError | None = None
+
+
+class Planner:
+    """Turns requests into segments.
+
+    A line that is too long is cut into parts. Its prefix goes to the first one and what is forbidden to all; a glossary
+    term to the parts in which it stands. A required phrase that stands itself in the source, as a name does, goes to
+    the part where it does so; others are spread over the parts in the order in which they were given.
+
+    Args:
+        source_tokenizer: Of the source side.
+        target_tokenizer: Of the target side.
+        decoding: The longest part, the tag, whether to sample.
+        max_length: Longest source and target in tokens, EOS included, that the model takes; None for no limit.
+        glossary: Terms and their translations.
+
+    Raises:
+        ModelError: `decoding.tag` is no piece of the source vocabulary.
+    """
+
+    def __init__(
+        self,
+        source_tokenizer: Tokenizer,
+        target_tokenizer: Tokenizer,
+        decoding: DecodingSection,
+        max_length: int | None = None,
+        glossary: Glossary | None = None,
+    ) -> None:
+        self.source_tokenizer = source_tokenizer
+        self.target_tokenizer = target_tokenizer
+        self.decoding = decoding
+        self.max_length = max_length
+        self.glossary = glossary
+        self.max_source_tokens = decoding.max_source_tokens
+        if max_length is not None:
+            self.max_source_tokens = min(self.max_source_tokens, max_length - 1)  # one for EOS
+        self._encoded_terms: dict[tuple[str, ...], tuple[tuple[Phrase, ...], ...]] = {}
+        self._find_head(None)  # a tag that is wrong shows at once
+
+    def plan(self, requests: Sequence[Request]) -> list[Plan]:
+        """Return how the lines of a window are translated."""
+        texts = [clean_source(request.source) for request in requests]
+        plans = []
+        for line, (request, text, encoded) in enumerate(zip(requests, texts, self._encode(texts), strict=True)):
+            try:
+                plans.append(self._plan_line(line, request, text, encoded))
+            except MtkitError as problem:  # noqa: PERF203 - each line has problems of its own
+                plans.append(Plan(request, problem=problem))
+        return plans
+
+    def _plan_line(self, line: int, request: Request, text: str, encoded: list[int]) -> Plan:
+        """Return how a line is translated; `encoded` are the source tokens of its cleaned `text`.
+
+        Raises:
+            ModelError: The tag is no piece of the source vocabulary.
+            DataError: The vocabulary cannot spell a phrase, the prefix is too long, or samples cannot be constrained.
+        """
+        head = self._find_head(request.tag)
+        room = self.max_source_tokens - len(head)
+        parts, sources = [Part(text)], [encoded]
+        if not text or not encoded:
+            parts, sources = [], []
+        elif len(encoded) > room:
+            parts = split_line(text, lambda part: len(self._encode([part])[0]), room)
+            sources = self._encode([part.text for part in parts])
+        token_ids = [[*head, *ids, self.source_tokenizer.eos_id] for ids in sources]
+        wishes = self._encode_wishes(request)
+        if wishes.prefix and token_ids:
+            self._check_prefix(wishes.prefix, len(token_ids[0]))
+        places = [_find_part(phrases, i, request.groups, parts) for i, phrases in enumerate(request.groups)]
+        segments = []
+        for number, (part, ids) in enumerate(zip(parts, token_ids, strict=True)):
+            required = [group for group, place in zip(wishes.required, places, strict=True) if place == number]
+            terms = self.glossary.find(part.text) if self.glossary is not None else ()
+            guidance = Guidance(
+                prefix=wishes.prefix if number == 0 else (),
+                required=(*required, *self._encode_terms(terms)),
+                forbidden=wishes.forbidden,
+                seed=self._find_seed(ids),
+            )
+            segments.append(Segment(line, number, part.text, ids, len(head), guidance, len(required), terms))
+        return Plan(request, parts, segments)
+
+    def _find_head(self, tag: str | None) -> list[int]:
+        """Return what stands before a source: the id of its tag, else of `decoding.tag`, else nothing.
+
+        Raises:
+            ModelError: The tag is no piece of the source vocabulary.
+        """
+        is_own = tag is not None
+        tag = tag if is_own else self.decoding.tag
+        if tag is None:
+            return []
+        token_id = self.source_tokenizer.find_symbol(tag)
+        if token_id is None:
+            raise ModelError(
+                f"the tag '{tag}' is no piece of the model's source vocabulary",
+                at=None if is_own else "decoding.tag",
+                fix="give a tag of the corpora that the model was trained on, or none",
+            )
+        return [token_id]
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the source tokens of texts, without tag and EOS."""
+        return self.source_tokenizer.encode(texts, threads=torch.get_num_threads())
+
+    def _encode_wishes(self, request: Request) -> Guidance:
+        """Return the wishes of a request as target tokens.
+
+        Raises:
+            DataError: The vocabulary cannot spell one of them, or samples cannot be constrained.
+        """
+        if not (request.prefix or request.required or request.forbidden):
+            return Guidance()
+        if request.required and self.decoding.sampling:
+            raise DataError(
+                "samples cannot be held to required phrases", fix="turn decoding.sampling off, or leave the phrases out"
+            )
+        prefix: Phrase = ()
+        if request.prefix and (text := clean_source(request.prefix)):
+            prefix = tuple(self.target_tokenizer.encode([text], threads=1)[0])
+            if self.target_tokenizer.unk_id in prefix:
+                raise DataError(
+                    f"the model's vocabulary cannot spell the prefix '{text}'", fix="change it, or leave it out"
+                )
+        required = self._encode_phrases(request.groups)
+        forbidden = self._encode_phrases([tuple(request.forbidden)] if request.forbidden else [])
+        return Guidance(prefix, required, tuple(phrase for group in forbidden for phrase in group))
+
+    def _encode_phrases(self, groups: Sequence[Sequence[str]]) -> tuple[tuple[Phrase, ...], ...]:
+        """Return groups of phrases as target tokens.
+
+        Raises:
+            DataError: The vocabulary cannot spell one of them.
+        """
+        if not groups:
+            return ()
+        cleaned = [[clean_source(phrase) for phrase in group] for group in groups]
+        return encode_phrases(self.target_tokenizer, cleaned)
+
+    def _encode_terms(self, terms: PhraseGroups) -> list[tuple[Phrase, ...]]:
+        """Return the glossary's terms as target tokens; those that the vocabulary cannot spell are left out."""
+        for term in terms:
+            if term not in self._encoded_terms:
+                try:
+                    self._encoded_terms[term] = self._encode_phrases([term])
+                except DataError as exc:
+                    console.warn(f"glossary: {exc.message}; the term is not applied, and counts as not kept")
+                    self._encoded_terms[term] = ()
+        return [phrases for term in terms for phrases in self._encoded_terms[term]]
+
+    def _check_prefix(self, prefix: Phrase, source_length: int) -> None:
+        """Refuse a prefix that leaves no room for a translation; `source_length` counts tokens, EOS included.
+
+        Raises:
+            DataError: It is longer than the translation may become.
+        """
+        longest = max_target_length(source_length - 1, self.decoding, self.max_length)
+        if len(prefix) >= longest:
+            raise DataError(
+                f"the prefix has {len(prefix):,} tokens, and the translation may have {longest - 1:,}",
+                fix="shorten the prefix, or raise decoding.max_length_extra",
+            )
+
+    def _find_seed(self, token_ids: list[int]) -> int:
+        """Return the seed of a source's samples: a function of its tokens alone."""
+        return xxh3_64_intdigest(np.asarray(token_ids, "<i4").tobytes()) if self.decoding.sampling else 0
+
+
+def _find_part(phrases: Sequence[str], index: int, groups: PhraseGroups, parts: Sequence[Part]) -> int:
+    """Return the part that a required group of phrases goes to: one in which a phrase stands, or its share."""
+    for number, part in enumerate(parts):
+        if any(phrase in part.text for phrase in phrases):
+            return number
+    return index * len(parts) // len(groups)

@@ -1,0 +1,42 @@
+"""What is asked of a translator: a line, and what its translation is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Of each group of phrases one must appear in the translation.
+PhraseGroups = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A line to translate.
+
+    ```python
+    Request("The dog sees the cat.", prefix="Der", required=["Hund", ["Katze", "Kater"]], forbidden=["Tier"])
+    ```
+
+    Attributes:
+        source: The line.
+        tag: Put before the source in place of `decoding.tag`; None for that one.
+        prefix: What the translation begins with.
+        required: What must appear in it: a phrase, or one of several, given as a list.
+        forbidden: Phrases that must not appear in it.
+    """
+
+    source: str
+    tag: str | None = None
+    prefix: str | None = None
+    required: Sequence[str | Sequence[str]] = ()
+    forbidden: Sequence[str] = ()
+
+    @property
+    def groups(self) -> PhraseGroups:
+        """The required phrases, as groups of which one phrase each must appear."""
+        return tuple((item,) if isinstance(item, str) else tuple(item) for item in self.required)
+
+
+def to_request(line: str | Request) -> Request:
+    """Return a line as a request that wishes nothing, and a request as it is."""
+    return Request(line) if isinstance(line, str) else line

@@ -1,0 +1,227 @@
+"""The translation of a batch of segments: search, or samples, and what is made of the hypotheses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from mtkit.config.decoding import DecodingSection
+from mtkit.corpus.tokenizer import Tokenizer
+from mtkit.decoding import alignment
+from mtkit.decoding.constraints import count_met
+from mtkit.decoding.ensemble import Ensemble
+from mtkit.decoding.expansion import expand, next_tokens
+from mtkit.decoding.filters import build_filters
+from mtkit.decoding.glossary import count_kept
+from mtkit.decoding.guidance import Guidance
+from mtkit.decoding.hypothesis import Hypothesis
+from mtkit.decoding.lines import make_one_line
+from mtkit.decoding.minimum_bayes_risk import Utility, choose_by_risk, weigh_by_log_probs
+from mtkit.decoding.planning import Segment
+from mtkit.decoding.search import search
+from mtkit.decoding.translation import Alternative, Kept
+from mtkit.errors import RecipeError
+from mtkit.model.transformer import Transformer
+from mtkit.runtime import console
+from mtkit.runtime.device import resolve_inference_precision
+
+
+class SegmentTranslator:
+    """Translates segments, a batch at a time.
+
+    Args:
+        model: On `device`: one, or an ensemble.
+        source_tokenizer: Of the source side.
+        target_tokenizer: Of the target side.
+        decoding: Search or sampling, and precision.
+        device: Where the model lies.
+        utility: How alike two translations are, for `decoding.mbr`.
+        align: Whether to link words.
+
+    Raises:
+        RecipeError: `decoding.suppressed` names no piece, there is no utility for `decoding.mbr`, or the model has no
+            `decoding.alignment_layer`.
+    """
+
+    def __init__(
+        self,
+        model: Transformer | Ensemble,
+        source_tokenizer: Tokenizer,
+        target_tokenizer: Tokenizer,
+        decoding: DecodingSection,
+        device: torch.device,
+        *,
+        utility: Utility | None = None,
+        align: bool = False,
+    ) -> None:
+        self.model = model
+        self.source_tokenizer = source_tokenizer
+        self.target_tokenizer = target_tokenizer
+        self.decoding = decoding
+        self.device = device
+        self._utility = utility
+        self._aligns = align
+        if decoding.mbr is not None and utility is None:
+            raise RecipeError(
+                "minimum Bayes risk needs a utility, and none was given",
+                at="decoding.mbr",
+                fix="give Translator one, such as mtkit.evaluation.utility.find_utility('chrf')",
+            )
+        self._precision = resolve_inference_precision(decoding.precision, device)
+        self._suppressed_ids = find_pieces(decoding.suppressed, target_tokenizer)
+        self._replaces = decoding.replace_unknown and not _has_byte_fallback(target_tokenizer)
+        if decoding.replace_unknown and not self._replaces:
+            console.warn("decoding.replace_unknown has no effect: the vocabulary spells unknown characters as bytes")
+        self._layer = alignment.choose_layer(decoding.alignment_layer, model.config.num_decoder_layers)
+
+    def translate(self, batch: Sequence[Segment]) -> list[tuple[Alternative, ...]]:
+        """Return the translations of each segment, best first."""
+        rows = [torch.tensor(segment.token_ids, dtype=torch.int64) for segment in batch]
+        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.source_tokenizer.pad_id)
+        src_ids = padded.to(self.device)  # (batch, src_len)
+        # A model that is laid out for inference computes in its precision by itself; one in training does not.
+        casts = self._precision == "bf16" and not self.model.is_prepared
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=casts)
+        with torch.inference_mode(), autocast, _evaluating(self.model):
+            found = self._search(batch, src_ids)
+            texts = iter(self.target_tokenizer.decode_batch([h.token_ids for n_best in found for h in n_best]))
+            translations = []
+            for place, segment in enumerate(batch):
+                described = [self._describe(segment, hypothesis, next(texts)) for hypothesis in found[place]]
+                chosen = self._choose(described)
+                found[place] = [found[place][rank] for rank in chosen]
+                translations.append(tuple(described[rank] for rank in chosen))
+            if self._aligns or self._replaces:
+                return self._link_words(batch, src_ids, found, translations)
+        return translations
+
+    def _search(self, batch: Sequence[Segment], src_ids: Tensor) -> list[list[Hypothesis]]:
+        guidance = [segment.guidance for segment in batch]
+        if self.decoding.mbr is not None:
+            count = self.decoding.mbr_candidates
+            candidates = self.decoding.model_copy(update={"beam_size": count, "n_best": count})
+            return search(self.model, src_ids, candidates, guidance, self._suppressed_ids)
+        if self.decoding.expand_prefix:
+            return self._expand(batch, src_ids, guidance)
+        return search(self.model, src_ids, self.decoding, guidance, self._suppressed_ids)
+
+    def _expand(self, batch: Sequence[Segment], src_ids: Tensor, guidance: list[Guidance]) -> list[list[Hypothesis]]:
+        """Return the best hypothesis with each of the likeliest tokens behind the prefix; of later parts just one."""
+        filters = build_filters(self.decoding, self.model.config, guidance, self._suppressed_ids)
+        prefixes = [held_to.prefix for held_to in guidance]
+        found = next_tokens(self.model, src_ids, prefixes, self.decoding.n_best, (), filters, guidance)
+        options = [
+            expand(segment.guidance, tokens) if segment.part == 0 and tokens else [segment.guidance]
+            for segment, tokens in zip(batch, found, strict=True)
+        ]
+        owners = [place for place, of_one in enumerate(options) for _ in of_one]
+        each = self.decoding.model_copy(update={"n_best": 1, "expand_prefix": False})
+        expanded = [held_to for of_one in options for held_to in of_one]
+        best = search(self.model, src_ids[owners], each, expanded, self._suppressed_ids)
+        by_segment: list[list[Hypothesis]] = [[] for _ in batch]
+        for owner, (hypothesis,) in zip(owners, best, strict=True):
+            by_segment[owner].append(hypothesis)
+        return [sorted(hypotheses, key=lambda h: h.score, reverse=True) for hypotheses in by_segment]
+
+    def _choose(self, alternatives: list[Alternative]) -> list[int]:
+        """Return which alternatives are given back, best first: by risk, if so decided, after what they keep."""
+        if self.decoding.mbr is None or self._utility is None:
+            return list(range(len(alternatives)))
+        weights = None if self.decoding.sampling else weigh_by_log_probs([a.log_prob for a in alternatives])
+        order, _ = choose_by_risk([a.text for a in alternatives], self._utility, weights)
+        kept = [(a.constraints + a.terms).kept for a in alternatives]
+        return sorted(order, key=lambda place: -kept[place])[: self.decoding.n_best]
+
+    def _link_words(
+        self,
+        batch: Sequence[Segment],
+        src_ids: Tensor,
+        found: Sequence[Sequence[Hypothesis]],
+        translations: Sequence[Sequence[Alternative]],
+    ) -> list[tuple[Alternative, ...]]:
+        """Return the translations with their alignments, and unknown words replaced by those aligned to them."""
+        owners = [place for place, hypotheses in enumerate(found) for _ in hypotheses]
+        targets = [hypothesis.token_ids for hypotheses in found for hypothesis in hypotheses]
+        num_tags = [batch[owner].num_tags for owner in owners]
+        links = iter(alignment.align(self.model, src_ids[owners], targets, self._layer, num_tags))
+        linked = []
+        for segment, hypotheses, alternatives in zip(batch, found, translations, strict=True):
+            pairs = zip(hypotheses, alternatives, strict=True)
+            linked.append(tuple(self._add_links(segment, h.token_ids, next(links), a) for h, a in pairs))
+        return linked
+
+    def _add_links(
+        self, segment: Segment, token_ids: Sequence[int], links: alignment.Links, alternative: Alternative
+    ) -> Alternative:
+        source_ids = segment.token_ids[segment.num_tags : -1]
+        if self._replaces and self.model.config.unk_id in token_ids:
+            surfaces = self.source_tokenizer.surfaces(segment.text)
+            unknown = alignment.find_replacements(token_ids, links, surfaces, source_ids, self.model.config.unk_id)
+            text = alignment.decode_with_replacements(self.target_tokenizer, token_ids, unknown)
+            alternative = replace(alternative, text=make_one_line(text))
+        if not self._aligns:
+            return alternative
+        pieces = self.source_tokenizer.pieces(source_ids), self.target_tokenizer.pieces(token_ids)
+        return replace(alternative, alignment=tuple(alignment.join_words(links, *pieces)))
+
+    def _describe(self, segment: Segment, hypothesis: Hypothesis, text: str) -> Alternative:
+        """Return what is known of a hypothesis; `text` is its decoded one."""
+        text = make_one_line(text)
+        own = segment.guidance.required[: segment.num_constraints]
+        return Alternative(
+            text=text,
+            score=hypothesis.score,
+            log_prob=hypothesis.log_prob,
+            num_tokens=hypothesis.num_tokens,
+            is_cut=hypothesis.is_cut,
+            tokens=tuple(self.target_tokenizer.pieces([*hypothesis.token_ids, self.target_tokenizer.eos_id])),
+            token_log_probs=hypothesis.token_log_probs,
+            constraints=Kept(count_met(own, hypothesis.token_ids), len(own)) if own else Kept(),
+            terms=Kept(count_kept(text, segment.terms), len(segment.terms)) if segment.terms else Kept(),
+        )
+
+
+def find_pieces(pieces: Sequence[str], tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Return the ids of `decoding.suppressed`.
+
+    Raises:
+        RecipeError: One is no piece of the vocabulary, or ends a translation.
+    """
+    if not pieces:
+        return ()
+    known = {piece: token_id for token_id, piece in enumerate(tokenizer.pieces(range(len(tokenizer))))}
+    for piece in pieces:
+        if piece not in known:
+            raise RecipeError(
+                f"'{piece}' is no piece of the target vocabulary",
+                at="decoding.suppressed",
+                fix="name pieces as the vocabulary has them: '▁' (U+2581) stands for the space before a word",
+            )
+        if known[piece] == tokenizer.eos_id:
+            raise RecipeError(
+                f"without '{piece}' no translation can end",
+                at="decoding.suppressed",
+                fix="leave it out; decoding.min_length makes translations longer",
+            )
+    return tuple(known[piece] for piece in pieces)
+
+
+def _has_byte_fallback(tokenizer: Tokenizer) -> bool:
+    return "<0x00>" in tokenizer.pieces(range(len(tokenizer)))
+
+
+@contextmanager
+def _evaluating(model: Transformer | Ensemble) -> Iterator[None]:
+    """Put a model that is being trained into evaluation mode for a while."""
+    is_training = model.training
+    if is_training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if is_training:
+            model.train()

@@ -1,0 +1,116 @@
+import struct
+
+import pytest
+from xxhash import xxh3_64_intdigest
+
+from mtkit.config.decoding import DecodingSection
+from mtkit.config.vocabulary import VocabularySection
+from mtkit.corpus.tokenizer import learn_tokenizer
+from mtkit.decoding.glossary import Glossary
+from mtkit.decoding.planning import Planner
+from mtkit.decoding.request import Request
+from mtkit.errors import DataError, ModelError
+
+WORDS = ["the", "dog", "cat", "man", "house", "runs", "sees", "jumps", "street", "red"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    """A vocabulary without byte fallback: it cannot spell other letters."""
+    lines = [" ".join(WORDS[i:] + WORDS[:i]) + "." for i in range(10)] * 3
+    return learn_tokenizer(iter(lines), VocabularySection(size=60, type="bpe", user_defined_symbols=["<2de>"]))
+
+
+@pytest.fixture
+def plan(tokenizer):
+    """Return a function that plans one request."""
+
+    def plan(request, glossary=None, max_length=None, **decoding):
+        planner = Planner(tokenizer, tokenizer, DecodingSection(**decoding), max_length, glossary)
+        return planner.plan([request])[0]
+
+    return plan
+
+
+def encode(tokenizer, text):
+    return tuple(tokenizer.encode([text])[0])
+
+
+def test_wishes_become_target_tokens(plan, tokenizer):
+    request = Request("the dog", prefix=" the\n", required=["cat", ["man", "dog"]], forbidden=["red", "street"])
+    (segment,) = plan(request).segments
+    guidance = segment.guidance
+    assert guidance.prefix == encode(tokenizer, "the")
+    assert guidance.required == ((encode(tokenizer, "cat"),), (encode(tokenizer, "man"), encode(tokenizer, "dog")))
+    assert guidance.forbidden == (encode(tokenizer, "red"), encode(tokenizer, "street"))
+    assert (segment.num_constraints, segment.num_tags, segment.terms) == (2, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "message"),
+    [
+        (Request("the dog", tag="<2fr>"), ModelError, "'<2fr>' is no piece"),
+        (Request("the dog", prefix="Ж"), DataError, "cannot spell the prefix 'Ж'"),
+        (Request("the dog", required=["dog", ["cat", "Ж"]]), DataError, "cannot spell the phrase 'Ж'"),
+        (Request("the dog", forbidden=["Ж"]), DataError, "cannot spell the phrase 'Ж'"),
+        (Request("the dog", required=[" "]), DataError, "empty phrase"),
+        (Request("the dog", prefix="the dog " * 30), DataError, "the prefix has .* the translation may have 23"),
+    ],
+)
+def test_problems(plan, request_, error, message):
+    planned = plan(request_)
+    assert isinstance(planned.problem, error)
+    with pytest.raises(error, match=message):
+        raise planned.problem
+    assert not planned.parts
+    assert not planned.segments
+
+
+def test_samples_cannot_be_constrained(plan):
+    assert "required" in plan(Request("the dog", required=["dog"]), sampling=True).problem.message
+    assert plan(Request("the dog", prefix="the", forbidden=["dog"]), sampling=True).problem is None
+
+
+def test_a_seed_is_the_sources_own(plan, tokenizer):
+    lines = ["the dog", "the cat", "the dog runs"]
+    seeds = [plan(Request(line), sampling=True).segments[0].guidance.seed for line in lines]
+    assert len(set(seeds)) == 3
+    assert seeds[0] == plan(Request(" the dog "), sampling=True).segments[0].guidance.seed
+    ids = [*encode(tokenizer, "the dog"), tokenizer.eos_id]
+    assert seeds[0] == xxh3_64_intdigest(struct.pack(f"<{len(ids)}i", *ids))  # whatever the process and machine
+    assert plan(Request("the dog")).segments[0].guidance.seed == 0
+
+
+def test_parts_get_the_wishes_that_are_theirs(plan, tokenizer):
+    source = "the red cat runs. the dog sees. the man jumps. the house sees."
+    request = Request(source, prefix="the", required=["man", "street", "red street"], forbidden=["runs"], tag="<2de>")
+    glossary = Glossary({"cat": ("dog", "man"), "the": ("red",)})
+    planned = plan(request, glossary, max_source_tokens=8)
+    segments = planned.segments
+    assert [part.text for part in planned.parts] == [s.text for s in segments]
+    assert len(segments) == 4
+    assert [segment.guidance.prefix for segment in segments] == [encode(tokenizer, "the"), (), (), ()]
+    assert all(segment.guidance.forbidden == (encode(tokenizer, "runs"),) for segment in segments)
+    # `man` stands in the source; the two others are spread: the second of three and the third, over four parts.
+    assert [segment.num_constraints for segment in segments] == [0, 1, 2, 0]
+    own = [segment.guidance.required[: segment.num_constraints] for segment in segments]
+    assert own[1] == ((encode(tokenizer, "street"),),)
+    assert own[2] == ((encode(tokenizer, "man"),), (encode(tokenizer, "red street"),))
+    assert [segment.terms for segment in segments] == [(("red",), ("dog", "man")), *[(("red",),)] * 3]
+    red = ((encode(tokenizer, "red"),),)
+    assert all(segment.guidance.required[segment.num_constraints :][:1] == red for segment in segments)
+    assert all(segment.num_tags == 1 for segment in segments)
+
+
+def test_a_term_that_cannot_be_spelled_is_not_kept_but_does_no_harm(plan, capsys):
+    planned = plan(Request("the dog"), Glossary({"dog": ("Ж",)}))
+    assert planned.problem is None
+    (segment,) = planned.segments
+    assert segment.terms == (("Ж",),)
+    assert segment.guidance.required == ()
+    assert "cannot spell the phrase 'Ж'" in capsys.readouterr().err
+
+
+def test_empty_lines_stay_empty_whatever_they_wish(plan):
+    planned = plan(Request(" ", prefix="the", required=["dog"]))
+    assert (planned.parts, planned.segments, planned.problem) == ([], [], None)

@@ -1,0 +1,32 @@
+import pytest
+
+from mtkit.decoding.lines import clean_source
+from mtkit.decoding.splitting import Part
+from mtkit.decoding.translation import Alternative, Kept, combine_parts
+
+
+def part(text, links, kept):
+    return (Alternative(text, -1.0, -2.0, 2, False, ("x", "</s>"), (-1.0, -1.0), links, Kept(kept, 2), Kept(0, kept)),)
+
+
+@pytest.mark.parametrize(
+    ("had_space", "links"),
+    [
+        (True, ((0, 1), (1, 0), (2, 3), (3, 4))),
+        (False, ((0, 1), (1, 0), (1, 2), (2, 3))),  # the cut went through a word: "bc" is one on both sides
+    ],
+)
+def test_parts_are_put_together(had_space, links):
+    parts = [Part("a b"), Part("c d", had_space)]
+    found = [part("x y z" if had_space else "x y c", ((0, 1), (1, 0)), 1), part("d e", ((0, 0), (1, 1)), 2)]
+    (line,) = combine_parts(parts, found)
+    assert line.text == ("x y z d e" if had_space else "x y cd e")
+    assert line.alignment == links
+    assert (line.constraints, line.terms) == (Kept(3, 4), Kept(0, 3))
+    assert line.tokens == ("x", "</s>") * 2
+    assert (line.log_prob, line.num_tokens) == (-4.0, 4)
+    assert combine_parts(parts, [found[0], part("d e", None, 0)])[0].alignment is None
+
+
+def test_a_source_has_no_nul():
+    assert clean_source("\0the\0dog\0") == "the dog"
