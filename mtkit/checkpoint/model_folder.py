@@ -133,7 +133,7 @@ def load_model(path: str | Path, device: torch.device) -> LoadedModel:
     folder, weights = find_model(Path(path))
     parts = read_parts(folder)
     tensors = read_tensors(weights)
-    model = build_model(parts.config.model)
+    model = build_model(parts.config.model, is_drawn=False)
     load_weights(model, tensors, weights)
     model.to(device).eval()
     return LoadedModel(

@@ -40,10 +40,12 @@ def load_translator(
         RecipeError: `decoding` asks for what the models cannot do.
         DeviceError: The device is absent.
     """
-    from mtkit.decoding.translator import Translator
-    from mtkit.runtime.memory import keep_freed_memory
+    from mtkit.runtime.memory import bound_kernel_caches, keep_freed_memory
 
+    bound_kernel_caches()
     keep_freed_memory()
+    from mtkit.decoding.translator import Translator
+
     utility = None
     if decoding.mbr is not None:
         from mtkit.evaluation.utility import find_utility

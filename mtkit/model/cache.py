@@ -40,13 +40,15 @@ class KVCache:
         """Add one more position of each hypothesis, and return all keys and all values.
 
         Args:
-            keys_values: `(groups, width, 2, num_heads, head_dim)`.
+            keys_values: `(groups, width, 2, num_heads, head_dim)`, or `(groups, 1, …)` if those of a group are alike.
 
         Returns:
             Keys and values, both `(groups, num_heads, num_slots, head_dim)`.
         """
         start, end = self.num_slots, self.num_slots + self.width
         new = keys_values.permute(2, 0, 3, 1, 4)  # (2, groups, num_heads, width, head_dim)
+        if new.size(3) < self.width:
+            new = new.expand(-1, -1, -1, self.width, -1)
         if self._buffer is None:
             self._buffer = _allocate(new, _FIRST_CAPACITY * self.width)
         elif end > self._buffer.size(3):

@@ -175,7 +175,8 @@ class DecoderLayer(nn.Module):
             memory_keys_values: tuple[Tensor, Tensor],
             memory_bias: Tensor | None,
         ) -> Tensor:
-            grouped = before_own(x).view(-1, cache.width, x.size(-1))  # (groups, width, d_model)
+            width = min(cache.width, x.size(1))  # at the first position one stands for all
+            grouped = before_own(x).view(-1, width, x.size(-1))  # (groups, width, d_model)
             x = after_own(add_own(own(grouped, cache, bias).view_as(x), x))
             x = after_source(add_source(source(before_source(x), *memory_keys_values, memory_bias), x))
             return after_inner(add_inner(inner(before_inner(x)), x))

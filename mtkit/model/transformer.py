@@ -29,7 +29,7 @@ class Transformer(nn.Module):
         activation_dtype: Type of what goes from layer to layer; None for that of the weights, or of autocast.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, is_drawn: bool = True) -> None:
         super().__init__()
         self.config = config
         self.recompute_layers = False
@@ -51,7 +51,8 @@ class Transformer(nn.Module):
         is_pre = config.norm == "pre"
         self.encoder_norm = nn.LayerNorm(config.d_model) if is_pre else nn.Identity()
         self.decoder_norm = nn.LayerNorm(config.d_model) if is_pre else nn.Identity()
-        self.initialize()
+        if is_drawn:
+            self.initialize()
 
     def initialize(self) -> None:
         """Draw all weights from torch's default generator.
@@ -162,19 +163,25 @@ class Transformer(nn.Module):
         """Return the logits of the next token of each row, and extend `state` by one position.
 
         Args:
-            token_ids: `(rows,)` int64, the newest token of each hypothesis; rows = batch x beam, sentence-major.
+            token_ids: `(rows,)` int64, the newest token of each hypothesis; rows = batch x beam, sentence-major. At the
+                first step those of a sentence are alike: the start id.
             state: Updated in place.
 
         Returns:
             `(rows, vocab)`.
         """
-        newest = token_ids.view(-1, 1)
-        x = self._embed(newest, self.target_embedding, self.target_positions, state.length)
-        x = x.view(-1, state.beam, x.size(-1))  # (batch, beam, d_model)
+        is_first = state.length == 0 and state.is_shared
+        if is_first:  # all hypotheses of a sentence are still one: it is computed once
+            token_ids = token_ids.view(-1, state.beam)[:, 0]
+        x = self._embed(token_ids.view(-1, 1), self.target_embedding, self.target_positions, state.length)
+        x = x.view(-1, 1 if is_first else state.beam, x.size(-1))  # (batch, beam, d_model)
         bias = state.extend()
+        if is_first and bias is not None:
+            bias = bias[:, :, :1]
         for step, cache, keys_values in zip(state.steps, state.caches, state.memory_keys_values, strict=True):
             x = step(x, cache, bias, keys_values, state.memory_bias)
-        return self.project(state.last_norm(x).flatten(0, 1))
+        logits = self.project(state.last_norm(x))  # (batch, beam, vocab)
+        return logits.expand(-1, state.beam, -1).flatten(0, 1)
 
     def _run_layer(self, layer: nn.Module, *inputs: Tensor) -> Tensor:
         if self.recompute_layers and self.training and torch.is_grad_enabled():
@@ -192,6 +199,6 @@ class Transformer(nn.Module):
         return self.dropout(x)  # type: ignore[no-any-return]
 
 
-def build_model(config: ModelConfig) -> Transformer:
-    """Return a model with freshly drawn weights."""
-    return Transformer(config)
+def build_model(config: ModelConfig, is_drawn: bool = True) -> Transformer:
+    """Return a model with freshly drawn weights; not `is_drawn`, with torch's own, to be overwritten."""
+    return Transformer(config, is_drawn)

@@ -28,6 +28,16 @@ def keep_freed_memory() -> None:
         mallopt(_M_ARENA_MAX, 1)  # what one thread has freed serves the others too
 
 
+def bound_kernel_caches() -> None:
+    """Let oneDNN keep fewer of the kernels that it made; call it before torch computes anything.
+
+    It makes one for each shape of a product and by default keeps 1,024, some 350 MB. A translation meets ever new
+    shapes and seldom an old one, so that a long stream would fill all of that.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # oneDNN's own, and torch's before it
+        os.environ.setdefault(name, "128")
+
+
 def available_memory() -> int | None:
     """Return the bytes of main memory that this process may still take; None where that cannot be told.
 

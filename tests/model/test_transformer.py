@@ -106,6 +106,8 @@ def test_cached_logits_equal_uncached_with_a_beam_and_reordering(make_model, bat
         sentences = torch.arange(len(src_ids))
         for step in range(40):  # beyond the first capacity of the cache
             tokens = torch.randint(4, 23, (len(history),), generator=generator)
+            if step == 0:
+                tokens.fill_(2)  # the start id
             history = torch.cat([history, tokens.unsqueeze(1)], dim=1)
             cached = model.decode_step(tokens, state)
             sources = src_ids[sentences].repeat_interleave(beam, dim=0)

@@ -3,7 +3,13 @@ import torch
 
 from mtkit.errors import DeviceError
 from mtkit.runtime import device
-from mtkit.runtime.device import resolve_device, resolve_precision, set_threads
+from mtkit.runtime.device import (
+    has_int8,
+    resolve_device,
+    resolve_inference_precision,
+    resolve_precision,
+    set_threads,
+)
 
 
 @pytest.fixture
@@ -55,6 +61,29 @@ def test_a_precision_asked_for_is_taken(monkeypatch, name):
 def test_cuda_has_bf16_from_capability_8(monkeypatch, capability, expected):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     assert resolve_precision("auto", torch.device("cuda")) == expected
+
+
+@pytest.mark.parametrize("name", ["auto", "fp32", "bf16"])
+@pytest.mark.parametrize("native", [True, False])
+def test_translation_has_the_precisions_of_training(monkeypatch, name, native):
+    monkeypatch.setattr(device, "_has_native_bf16", lambda _: native)
+    cpu = torch.device("cpu")
+    assert resolve_inference_precision(name, cpu) == resolve_precision(name, cpu)
+
+
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+def test_int8_needs_a_cpu_that_has_it(monkeypatch, place):
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: place == "cuda", raising=False)
+    monkeypatch.setattr(device, "name_processor", lambda _: "a processor")
+    assert not has_int8(torch.device(place))
+    with pytest.raises(DeviceError, match="int8 needs a CPU with AVX512-VNNI") as caught:
+        resolve_inference_precision("int8", torch.device(place))
+    assert "--precision bf16 or fp32" in caught.value.fix
+
+
+def test_int8_is_taken_where_it_is_there(monkeypatch):
+    monkeypatch.setattr(device, "has_int8", lambda _: True)
+    assert resolve_inference_precision("int8", torch.device("cpu")) == "int8"
 
 
 def test_threads_are_set_and_left_alone():
