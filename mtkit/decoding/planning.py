@@ -13,10 +13,10 @@ from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.tokenizer import Tokenizer
 from mtkit.decoding.glossary import Glossary
 from mtkit.decoding.guidance import Guidance, Phrase
+from mtkit.decoding.lengths import max_target_length
 from mtkit.decoding.lines import clean_source
 from mtkit.decoding.phrases import encode_phrases
 from mtkit.decoding.request import PhraseGroups, Request
-from mtkit.decoding.search import max_target_length
 from mtkit.decoding.splitting import Part, split_line
 from mtkit.errors import DataError, ModelError, MtkitError
 from mtkit.runtime import console

@@ -34,12 +34,10 @@ class Sampler:
     """Draws the next token of each hypothesis from softmax(log_probs / temperature), limited to top_k, then top_p.
 
     Args:
-        eos_id: End of sentence.
         decoding: Temperature, top_k, top_p and the seed.
     """
 
-    def __init__(self, eos_id: int, decoding: DecodingSection) -> None:
-        self.eos_id = eos_id
+    def __init__(self, decoding: DecodingSection) -> None:
         self.decoding = decoding
 
     def choose(self, log_probs: Tensor, totals: Tensor, step: Step) -> Candidates:

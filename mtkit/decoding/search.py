@@ -28,7 +28,9 @@ from mtkit.decoding.constraints import ConstrainedChooser
 from mtkit.decoding.filters import build_filters
 from mtkit.decoding.guidance import Guidance
 from mtkit.decoding.hypothesis import Hypothesis
+from mtkit.decoding.lengths import length_penalty, max_target_length
 from mtkit.decoding.sampling import Sampler
+from mtkit.errors import ModelError
 
 # Sentences that are done leave the batch when so large a share of it is: dropping rows copies all others.
 _DROP_SHARE = 0.25
@@ -62,22 +64,6 @@ class Model(Protocol):
         """Return the logits of the next token, `(rows, vocab)`, and extend the state by `(rows,)` newest tokens."""
 
 
-def length_penalty(length: int, decoding: DecodingSection) -> float:
-    """Return the divisor applied to the log-probability of a hypothesis of `length` tokens, EOS included.
-
-    `wu` is Wu et al. 2016 (arXiv:1609.08144), section 7: ((5 + n) / 6) ** alpha; `length` is n ** alpha.
-    """
-    if decoding.length_penalty_type == "wu":
-        return float(((5 + length) / 6) ** decoding.length_penalty)
-    return float(length**decoding.length_penalty)
-
-
-def max_target_length(src_len: int, decoding: DecodingSection, limit: int | None = None) -> int:
-    """Return how many tokens, EOS included, the translation of `src_len` source tokens (EOS excluded) may have."""
-    length = math.ceil(decoding.max_length_ratio * src_len) + decoding.max_length_extra
-    return length if limit is None else min(length, limit)
-
-
 def search(
     model: Model,
     src_ids: Tensor,
@@ -96,6 +82,9 @@ def search(
 
     Returns:
         For each sentence its `n_best` hypotheses, best first; fewer where there are no more.
+
+    Raises:
+        ModelError: The model's log-probabilities are not numbers.
     """
     source_lengths = (src_ids != model.config.pad_id).sum(1).tolist()
     guidance = guidance or [Guidance()] * len(src_ids)
@@ -109,7 +98,7 @@ def search(
 def build_chooser(decoding: DecodingSection, config: ModelConfig, guidance: Sequence[Guidance]) -> Chooser:
     """Return the way in which a batch chooses its candidates."""
     if decoding.sampling:
-        return Sampler(config.eos_id, decoding)
+        return Sampler(decoding)
     if any(held_to.required for held_to in guidance):
         return ConstrainedChooser(config.eos_id)
     return BeamChooser(config.eos_id)
@@ -280,12 +269,14 @@ class _Search:
         self.totals = totals.masked_fill(is_closed, -torch.inf)
         rows = (self.first_rows + parents).flatten()
         self.newest = tokens.flatten()
-        self._end_sentences()
-        if beam > 1:
+        num_done = self._end_sentences()
+        if num_done == len(self.live):
+            self.live = []
+            return
+        if beam > 1 and not self.decoding.sampling:  # a sample goes on from itself
             self.state.reorder(rows)
             self.prefixes, self.spread = self.prefixes[rows], self.spread[rows]
         self._write(number - 1, self.newest, log_probs[rows, self.newest])
-        num_done = sum(sentence.is_done for sentence in self.live)
         if num_done and num_done >= _DROP_SHARE * len(self.live):
             self._drop_done()
 
@@ -297,22 +288,31 @@ class _Search:
         self.prefixes[:, position] = tokens
         self.spread[:, position] = log_probs
 
-    def _end_sentences(self) -> None:
-        """Mark the sentences whose result stands, and kill what lives of them."""
+    def _end_sentences(self) -> int:
+        """Mark the sentences whose result stands, kill what lives of them, and return how many they are.
+
+        Raises:
+            ModelError: The model's log-probabilities are not numbers.
+        """
         ended = []
         for place, (sentence, best) in enumerate(zip(self.live, self.totals.amax(1).tolist(), strict=True)):
+            if math.isnan(best):
+                raise ModelError(
+                    "the model gives probabilities that are not numbers",
+                    at="the search",
+                    fix="its training diverged, or its file is damaged: use an earlier checkpoint",
+                )
             if sentence.is_done or sentence.can_end(best, self.decoding):
                 ended.append(place)
                 sentence.is_done = True
         if ended:
             self.totals[ended] = -torch.inf
+        return len(ended)
 
     def _drop_done(self) -> None:
         """Drop the sentences that are done from the batch."""
         staying = [place for place, sentence in enumerate(self.live) if not sentence.is_done]
         self.live = [self.live[place] for place in staying]
-        if not staying:
-            return
         rows = self._rows_of(staying)
         kept = torch.tensor(staying, device=rows.device)
         self.totals, self.newest = self.totals[kept], self.newest[rows]

@@ -25,8 +25,8 @@ import torch
 
 from mtkit.checkpoint.model_folder import load_model
 from mtkit.config.decoding import DecodingSection
+from mtkit.decoding.lengths import length_penalty
 from mtkit.decoding.lines import clean_source
-from mtkit.decoding.search import length_penalty
 from mtkit.decoding.translator import Translator
 from mtkit.model.packed import prepare_for_inference
 from mtkit.runtime.device import has_int8, set_threads

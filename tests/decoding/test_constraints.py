@@ -13,8 +13,9 @@ from mtkit.decoding.banks import Extension, share_beam
 from mtkit.decoding.candidates import BeamChooser, Step
 from mtkit.decoding.constraints import ConstrainedChooser, count_met
 from mtkit.decoding.guidance import Guidance
+from mtkit.decoding.lengths import length_penalty
 from mtkit.decoding.phrase_tracker import PhraseTracker, Progress
-from mtkit.decoding.search import length_penalty, search
+from mtkit.decoding.search import search
 from mtkit.model.transformer import build_model
 
 PAD, UNK, BOS, EOS = range(4)

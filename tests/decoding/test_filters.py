@@ -18,7 +18,8 @@ from mtkit.decoding.filters import (
     build_filters,
 )
 from mtkit.decoding.guidance import Guidance
-from mtkit.decoding.search import length_penalty, search
+from mtkit.decoding.lengths import length_penalty
+from mtkit.decoding.search import search
 from mtkit.model.transformer import build_model
 
 PAD, UNK, BOS, EOS = range(4)

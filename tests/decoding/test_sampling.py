@@ -67,7 +67,7 @@ def choose(log_probs, beam=8_000, number=1, totals=None, sentence_seed=0, **sett
     """Return the candidates of one sentence whose hypotheses all have these log-probabilities next."""
     step = Step(number, torch.zeros(beam, number - 1), beam, [Guidance(seed=sentence_seed)], [99])
     totals = torch.zeros(1, beam) if totals is None else totals
-    sampler = Sampler(EOS, DecodingSection(sampling=True, **settings))
+    sampler = Sampler(DecodingSection(sampling=True, **settings))
     return sampler.choose(log_probs.expand(beam, -1).clone(), totals, step)
 
 

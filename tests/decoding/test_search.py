@@ -9,7 +9,9 @@ import torch
 
 from mtkit.config.decoding import DecodingSection
 from mtkit.config.model import ModelConfig
-from mtkit.decoding.search import length_penalty, search
+from mtkit.decoding.lengths import length_penalty
+from mtkit.decoding.search import search
+from mtkit.errors import ModelError
 from mtkit.model.transformer import build_model
 
 PAD, UNK, BOS, EOS = range(4)
@@ -163,6 +165,15 @@ def test_maximum_length():
         assert not best.is_cut or best.num_tokens == longest
         cuts.add(best.is_cut)
     assert cuts == {True, False}
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_model_that_gives_no_numbers_is_refused(beam_size):
+    model = make_model(12)
+    with torch.no_grad():
+        model.output_proj.weight[7] = torch.nan
+    with pytest.raises(ModelError, match="not numbers"):
+        run(model, make_sources(), beam_size=beam_size)
 
 
 def test_learned_positions_bound_the_target():
