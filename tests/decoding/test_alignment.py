@@ -2,12 +2,12 @@
 
 import io
 import math
+from functools import partial
 
 import pytest
 import sentencepiece
 import torch
 
-from mtkit.config.model import ModelConfig
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.tokenizer import Tokenizer, learn_tokenizer
 from mtkit.decoding.alignment import (
@@ -20,25 +20,14 @@ from mtkit.decoding.alignment import (
     weigh,
 )
 from mtkit.errors import RecipeError
-from mtkit.model.transformer import build_model
 
 PAD, UNK, BOS, EOS = range(4)
 
 
-def make_model(**fields):
-    values = {
-        "src_vocab_size": 20, "tgt_vocab_size": 20, "d_model": 16, "d_ff": 32, "num_heads": 4,
-        "num_encoder_layers": 1, "num_decoder_layers": 3, "norm": "pre", "positions": "sinusoidal",
-        "max_positions": 40, "dropout": 0.3, "attention_dropout": 0, "activation_dropout": 0,
-        "tied_embeddings": "all",
-    }  # fmt: skip
-    torch.manual_seed(1)
-    return build_model(ModelConfig(**{**values, **fields})).eval()
-
-
-def pad(sources):
-    width = max(map(len, sources))
-    return torch.tensor([[*source, *[PAD] * (width - len(source))] for source in sources])
+@pytest.fixture
+def make_model(make_model):
+    """The shared function, for models of three decoder layers with one embedding for all."""
+    return partial(make_model, vocab=20, sharpness=1, num_heads=4, num_decoder_layers=3, tied_embeddings="all")
 
 
 SOURCES = [[5, 6, 7, EOS], [8, EOS], [9, 10, 11, 12, 13, 14, EOS], [EOS]]
@@ -71,31 +60,31 @@ def weigh_plainly(model, source, target, layer):
 @torch.inference_mode()
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("layer", [1, 3])
-def test_weights_are_those_of_the_step_in_which_the_token_is_the_input(norm, layer):
+def test_weights_are_those_of_the_step_in_which_the_token_is_the_input(make_model, norm, layer):
     model = make_model(norm=norm)
     for source, target in zip(SOURCES, TARGETS, strict=True):
-        (found,) = weigh(model, pad([source]), [target], layer)
+        (found,) = weigh(model, torch.tensor([source]), [target], layer)
         assert found.shape == (len(target), len(source) - 1)
         expected = weigh_plainly(model, source, target, layer)
         torch.testing.assert_close(found, expected[1:, : len(source) - 1], atol=1e-6, rtol=0)
 
 
 @torch.inference_mode()
-def test_a_sentence_alone_is_the_sentence_in_a_batch():
+def test_a_sentence_alone_is_the_sentence_in_a_batch(make_model, pad):
     model = make_model()
     together = weigh(model, pad(SOURCES), TARGETS, 2)
     for source, target, found in zip(SOURCES, TARGETS, together, strict=True):
-        torch.testing.assert_close(found, weigh(model, pad([source]), [target], 2)[0], atol=1e-6, rtol=0)
+        torch.testing.assert_close(found, weigh(model, torch.tensor([source]), [target], 2)[0], atol=1e-6, rtol=0)
     links = align(model, pad(SOURCES), TARGETS, 2)
     assert [len(of_one) for of_one in links] == [4, 1, 0, 0]
-    assert links == [align(model, pad([s]), [t], 2)[0] for s, t in zip(SOURCES, TARGETS, strict=True)]
+    assert links == [align(model, torch.tensor([s]), [t], 2)[0] for s, t in zip(SOURCES, TARGETS, strict=True)]
 
 
 class Written:
     """A model whose attention is written down."""
 
-    def __init__(self, weights):
-        self.config = make_model().config
+    def __init__(self, config, weights):
+        self.config = config
         self.weights = torch.tensor(weights)
 
     def encode(self, src_ids):
@@ -105,19 +94,21 @@ class Written:
         return self.weights
 
 
-def test_eos_and_tags_are_left_out():
+def test_eos_and_tags_are_left_out(make_model):
     # Two heads, inputs BOS and two words; the source has a tag, two words and EOS.
     model = Written(
-        [[[[0.0] * 4, [0.5, 0.1, 0.3, 0.1], [0.1, 0.1, 0.1, 0.7]], [[0.0] * 4] * 2 + [[0.1, 0.3, 0.1, 0.5]]]]
+        make_model().config,
+        [[[[0.0] * 4, [0.5, 0.1, 0.3, 0.1], [0.1, 0.1, 0.1, 0.7]], [[0.0] * 4] * 2 + [[0.1, 0.3, 0.1, 0.5]]]],
     )
-    (weights,) = weigh(model, pad([[5, 6, 7, EOS]]), [[8, 9]], 1, [1])
+    (weights,) = weigh(model, torch.tensor([[5, 6, 7, EOS]]), [[8, 9]], 1, [1])
     torch.testing.assert_close(weights, torch.tensor([[0.05, 0.15], [0.2, 0.1]]))
-    assert align(model, pad([[5, 6, 7, EOS]]), [[8, 9]], 1, [1]) == [[(1, 0), (0, 1)]]
-    assert align(model, pad([[5, 6, 7, EOS]]), [[8, 9]], 1) == [[(0, 0), (1, 1)]]
+    assert align(model, torch.tensor([[5, 6, 7, EOS]]), [[8, 9]], 1, [1]) == [[(1, 0), (0, 1)]]
+    assert align(model, torch.tensor([[5, 6, 7, EOS]]), [[8, 9]], 1) == [[(0, 0), (1, 1)]]
 
 
-def make_dictionary():
-    """Return a model whose decoder attends to the source word of the same id as its input, by its weights alone."""
+@pytest.fixture
+def dictionary(make_model):
+    """A model whose decoder attends to the source word of the same id as its input, by its weights alone."""
     model = make_model(d_model=32, num_heads=1, num_decoder_layers=1)
     decoder = model.decoder_layers[0]
     with torch.no_grad():
@@ -133,13 +124,12 @@ def make_dictionary():
 
 
 @torch.inference_mode()
-def test_a_model_that_attends_to_the_word_it_is_given_aligns_it():
-    model = make_dictionary()
+def test_a_model_that_attends_to_the_word_it_is_given_aligns_it(pad, dictionary):
     sources = [[4, 5, 6, 7, EOS], [19, 18, 17, 16, 15, 14, EOS]]
     orders = [[0, 1, 2, 3], [3, 5, 0, 1, 4, 2]]
     targets = [[source[place] for place in order] for source, order in zip(sources, orders, strict=True)]
     expected = [[(place, number) for number, place in enumerate(order)] for order in orders]
-    assert align(model, pad(sources), targets, 1) == expected
+    assert align(dictionary, pad(sources), targets, 1) == expected
 
 
 def test_the_middle_layer_is_the_default():

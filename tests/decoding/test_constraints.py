@@ -1,6 +1,5 @@
 """The promises of constrained search, on random models: every phrase appears, and the scores are the model's own."""
 
-import itertools
 import random
 from collections import Counter
 
@@ -8,7 +7,6 @@ import pytest
 import torch
 
 from mtkit.config.decoding import DecodingSection
-from mtkit.config.model import ModelConfig
 from mtkit.decoding.banks import Extension, share_beam
 from mtkit.decoding.candidates import BeamChooser, Step
 from mtkit.decoding.constraints import ConstrainedChooser, count_met
@@ -16,39 +14,8 @@ from mtkit.decoding.guidance import Guidance
 from mtkit.decoding.lengths import length_penalty
 from mtkit.decoding.phrase_tracker import PhraseTracker, Progress
 from mtkit.decoding.search import search
-from mtkit.model.transformer import build_model
 
 PAD, UNK, BOS, EOS = range(4)
-
-
-def make_model(vocab, seed=1, sharpness=2):
-    torch.manual_seed(seed)
-    model = build_model(
-        ModelConfig(
-            src_vocab_size=20,
-            tgt_vocab_size=vocab,
-            d_model=16,
-            d_ff=32,
-            num_heads=2,
-            num_encoder_layers=1,
-            num_decoder_layers=2,
-            norm="pre",
-            positions="sinusoidal",
-            max_positions=40,
-            dropout=0,
-            attention_dropout=0,
-            activation_dropout=0,
-            tied_embeddings="none",
-        )
-    )
-    with torch.no_grad():
-        model.output_proj.weight *= sharpness
-    return model.eval()
-
-
-def pad(sources):
-    width = max(map(len, sources))
-    return torch.tensor([[*source, *[PAD] * (width - len(source))] for source in sources])
 
 
 def make_sources(count, seed=1):
@@ -64,17 +31,6 @@ def make_required(draw, vocab, groups):
     )
 
 
-def run(model, sources, guidance, **settings):
-    with torch.inference_mode():
-        return search(model, pad(sources), DecodingSection(**settings), guidance)
-
-
-@torch.inference_mode()
-def rescore(model, source, token_ids):
-    log_probs = model(pad([source]), torch.tensor([[BOS, *token_ids]])).double().log_softmax(-1)[0]
-    return sum(float(log_probs[i, token]) for i, token in enumerate([*token_ids, EOS]))
-
-
 def contains(token_ids, required):
     """Whether each group is met, at as many places as it is required: by looking for its phrases everywhere."""
     return all(
@@ -86,7 +42,7 @@ def contains(token_ids, required):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("beam_size", [1, 2, 5, 10])
-def test_every_phrase_appears(beam_size, seed):
+def test_every_phrase_appears(make_model, run, rescore, beam_size, seed):
     draw = random.Random(seed)
     model, sources = make_model(40, seed), make_sources(6, seed)
     guidance = [Guidance(required=make_required(draw, 40, draw.randint(1, 6))) for _ in sources]
@@ -97,7 +53,7 @@ def test_every_phrase_appears(beam_size, seed):
         for hypothesis in hypotheses:
             assert contains(hypothesis.token_ids, held_to.required)
             assert count_met(held_to.required, hypothesis.token_ids) == len(held_to.required)
-            assert hypothesis.log_prob == pytest.approx(rescore(model, source, hypothesis.token_ids), abs=1e-3)
+            assert hypothesis.log_prob == pytest.approx(sum(rescore(model, source, hypothesis.token_ids)), abs=1e-3)
             assert sum(hypothesis.token_log_probs) == pytest.approx(hypothesis.log_prob, abs=1e-3)
             assert hypothesis.score == pytest.approx(
                 hypothesis.log_prob / length_penalty(hypothesis.num_tokens, DecodingSection())
@@ -105,7 +61,7 @@ def test_every_phrase_appears(beam_size, seed):
 
 
 @pytest.mark.parametrize("beam_size", [1, 5])
-def test_phrases_without_room_to_spare_appear(beam_size):
+def test_phrases_without_room_to_spare_appear(make_model, run, beam_size):
     model = make_model(40)
     required = (((7, 8, 9),), ((20, 21),), ((11,),), ((7, 5),))
     ((best,),) = run(
@@ -138,7 +94,9 @@ REQUIRED = {
 @pytest.mark.parametrize("required", REQUIRED.values(), ids=REQUIRED.keys())
 @pytest.mark.parametrize("alpha", [0, 1])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_beam_that_is_wide_enough_finds_the_best_of_all_that_contain_the_phrases(seed, alpha, required):
+def test_a_beam_that_is_wide_enough_finds_the_best_of_all_that_contain_the_phrases(
+    make_model, score_all, seed, alpha, required
+):
     steps, words = 5, [UNK, 4, 5]
     model, source = make_model(6, seed, sharpness=4), [7, 8, EOS]
     settings = DecodingSection(
@@ -148,15 +106,10 @@ def test_a_beam_that_is_wide_enough_finds_the_best_of_all_that_contain_the_phras
         max_length_ratio=0.1,
         max_length_extra=steps - 1,
     )
-    every = {
-        token_ids: rescore(model, source, token_ids) / length_penalty(length + 1, settings)
-        for length in range(steps)
-        for token_ids in itertools.product(words, repeat=length)
-        if contains(token_ids, required)
-    }
-    best = sorted(every, key=every.get, reverse=True)[:5]
+    every = score_all(model, source, words, settings, lambda token_ids: contains(token_ids, required))
+    best = list(every)[:5]
     with torch.inference_mode():
-        (found,) = search(model, pad([source]), settings, [Guidance(required=required)])
+        (found,) = search(model, torch.tensor([source]), settings, [Guidance(required=required)])
     assert best
     complete = found[: len(best)]  # where fewer than five contain the phrases, others follow
     assert [hypothesis.token_ids for hypothesis in complete] == best
@@ -165,7 +118,7 @@ def test_a_beam_that_is_wide_enough_finds_the_best_of_all_that_contain_the_phras
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_what_stands_in_the_batch_makes_no_difference(beam_size):
+def test_what_stands_in_the_batch_makes_no_difference(make_model, run, beam_size):
     draw = random.Random(3)
     model, sources = make_model(30), make_sources(10)
     guidance = [Guidance(required=make_required(draw, 30, i % 4)) for i in range(len(sources))]
@@ -179,7 +132,7 @@ def test_what_stands_in_the_batch_makes_no_difference(beam_size):
             assert best.score == pytest.approx(other.score, abs=1e-4)
 
 
-def test_the_same_wish_in_two_sentences():
+def test_the_same_wish_in_two_sentences(make_model, run):
     model, sources = make_model(30), make_sources(6)
     wish = Guidance(required=(((5, 6),), ((7,), (8, 9))))
     together = run(model, sources, [wish] * 6, beam_size=3)
@@ -203,7 +156,7 @@ def test_sentences_without_wishes_get_the_candidates_of_beam_search():
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_a_phrase_without_room_does_not_keep_the_others_out(beam_size):
+def test_a_phrase_without_room_does_not_keep_the_others_out(make_model, run, beam_size):
     model = make_model(30)
     required = ((tuple(range(10, 30)),), ((5, 6),))
     settings = {"beam_size": beam_size, "max_length_ratio": 0.1, "max_length_extra": 9}
@@ -214,7 +167,7 @@ def test_a_phrase_without_room_does_not_keep_the_others_out(beam_size):
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_phrases_that_fit_one_by_one_but_not_together(beam_size):
+def test_phrases_that_fit_one_by_one_but_not_together(make_model, run, beam_size):
     required = tuple((((token,) * 3),) for token in range(5, 12))
     settings = {"beam_size": beam_size, "max_length_ratio": 0.1, "max_length_extra": 10}
     ((best,),) = run(make_model(30), [[7, 8, EOS]], [Guidance(required=required)], **settings)

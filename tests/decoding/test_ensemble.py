@@ -1,69 +1,42 @@
 """An ensemble against full forward passes of its models, without a cache."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from mtkit.checkpoint.model_folder import LoadedModel
-from mtkit.config.decoding import DecodingSection
-from mtkit.config.model import ModelConfig
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.tokenizer import learn_tokenizer
 from mtkit.decoding.ensemble import Ensemble, build_ensemble
-from mtkit.decoding.search import search
 from mtkit.errors import ModelError
-from mtkit.model.transformer import build_model
 
 PAD, UNK, BOS, EOS = range(4)
 MODES = ["log_probs", "probs"]
 
 
-def make_model(seed, **fields):
-    values = {
-        "src_vocab_size": 20, "tgt_vocab_size": 12, "d_model": 16, "d_ff": 32, "num_heads": 2,
-        "num_encoder_layers": 1, "num_decoder_layers": 2, "norm": "pre", "positions": "sinusoidal",
-        "max_positions": 40, "dropout": 0.3, "attention_dropout": 0, "activation_dropout": 0,
-        "tied_embeddings": "none",
-    }  # fmt: skip
-    torch.manual_seed(seed)
-    model = build_model(ModelConfig(**{**values, **fields}))
-    with torch.no_grad():
-        model.output_proj.weight *= 2
-    return model.eval()
-
-
 @pytest.fixture
-def models():
+def models(make_model):
     """Three models of different shapes."""
     return [
-        make_model(1),
-        make_model(2, d_model=24, num_heads=3, num_decoder_layers=1, norm="post", positions="learned"),
-        make_model(3, d_ff=48, num_encoder_layers=2, positions="learned", max_positions=60),
+        make_model(seed=1),
+        make_model(seed=2, d_model=24, num_heads=3, num_decoder_layers=1, norm="post", positions="learned"),
+        make_model(seed=3, d_ff=48, num_encoder_layers=2, positions="learned", max_positions=60),
     ]
 
 
-def make_sources(count=9, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(1, 12, (count,), generator=generator).tolist()
-    return [[*torch.randint(4, 20, (n,), generator=generator).tolist(), EOS] for n in lengths]
-
-
-def pad(sources, extra=0):
-    width = max(map(len, sources)) + extra
-    return torch.tensor([[*source, *[PAD] * (width - len(source))] for source in sources])
-
-
-def run(model, sources, extra_padding=0, **settings):
-    with torch.inference_mode():
-        return search(model, pad(sources, extra_padding), DecodingSection(max_length_extra=5, **settings))
+@pytest.fixture
+def run(run):
+    """The shared function, for short translations."""
+    return partial(run, max_length_extra=5)
 
 
 @torch.inference_mode()
 def combine(models, mode, source, token_ids):
     """The log-probabilities of a target's tokens and its EOS, each averaged over uncached forward passes."""
     target = torch.tensor([[BOS, *token_ids]])
-    each = torch.stack([model(pad([source]), target).double().softmax(-1)[0] for model in models])
+    each = torch.stack([model(torch.tensor([source]), target).double().softmax(-1)[0] for model in models])
     if mode == "probs":
         mean = each.mean(0)
     else:
@@ -74,7 +47,7 @@ def combine(models, mode, source, token_ids):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_a_model_with_itself_is_the_model(models, mode, beam_size):
+def test_a_model_with_itself_is_the_model(make_sources, run, models, mode, beam_size):
     sources = make_sources()
     alone = run(models[1], sources, beam_size=beam_size, n_best=beam_size)
     twice = run(Ensemble([models[1]] * 2, mode), sources, beam_size=beam_size, n_best=beam_size)
@@ -84,7 +57,7 @@ def test_a_model_with_itself_is_the_model(models, mode, beam_size):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_scores_are_the_means_of_the_models(models, mode):
+def test_scores_are_the_means_of_the_models(make_sources, run, models, mode):
     sources = make_sources()
     for source, hypotheses in zip(sources, run(Ensemble(models, mode), sources, n_best=5), strict=True):
         for hypothesis in hypotheses:
@@ -93,14 +66,14 @@ def test_scores_are_the_means_of_the_models(models, mode):
             assert hypothesis.log_prob == pytest.approx(sum(expected), abs=1e-4)
 
 
-def test_the_modes_differ(models):
+def test_the_modes_differ(make_sources, run, models):
     sources = make_sources()
     one, other = (run(Ensemble(models, mode), sources) for mode in MODES)
     assert [best.token_ids for (best,) in one] != [best.token_ids for (best,) in other]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_sentence_alone_is_the_sentence_in_a_batch(models, mode, monkeypatch):
+def test_a_sentence_alone_is_the_sentence_in_a_batch(make_sources, run, models, mode, monkeypatch):
     left = []
     ensemble, sources = Ensemble(models, mode), make_sources(12)
     start = ensemble.start_decoding
@@ -128,14 +101,14 @@ def test_the_shortest_limit_holds(models):
 
 
 def test_the_first_model_aligns(models):
-    ensemble, src_ids, tgt_ids = Ensemble(models), pad([[5, 6, EOS]]), torch.tensor([[BOS, 7]])
+    ensemble, src_ids, tgt_ids = Ensemble(models), torch.tensor([[5, 6, EOS]]), torch.tensor([[BOS, 7]])
     assert ensemble.config is models[0].config
     weights = ensemble.attend_source(tgt_ids, *ensemble.encode(src_ids), layer=1)
     assert torch.equal(weights, models[0].attend_source(tgt_ids, *models[0].encode(src_ids), layer=1))
 
 
-def test_models_of_different_precision():
-    models = [make_model(1), make_model(2).double()]
+def test_models_of_different_precision(make_model, make_sources, run):
+    models = [make_model(seed=1), make_model(seed=2).double()]
     (best,) = run(Ensemble(models), make_sources(1))[0]
     models[1].float()
     expected = combine(models, "log_probs", make_sources(1)[0], best.token_ids)
@@ -148,19 +121,25 @@ def tokenizers():
     return [learn_tokenizer(iter(lines * 5), VocabularySection(size=40, type="bpe")) for lines in texts]
 
 
-def load(name, tokenizers, **fields):
-    source, target = tokenizers
-    model = make_model(1, src_vocab_size=40, tgt_vocab_size=40, **fields)
-    return LoadedModel(model, source, target, None, None, Path(name))
+@pytest.fixture
+def load(make_model):
+    """Return a function that gives a model, as if it were loaded."""
+
+    def load(name, tokenizers, **fields):
+        source, target = tokenizers
+        model = make_model(vocab=40, src_vocab_size=40, **fields)
+        return LoadedModel(model, source, target, None, None, Path(name))
+
+    return load
 
 
-def test_models_are_put_together(tokenizers):
+def test_models_are_put_together(load, tokenizers):
     ensemble = build_ensemble([load("one", tokenizers), load("two", tokenizers, d_model=32)], "probs")
     assert len(ensemble.models) == 2
     assert ensemble.mode == "probs"
 
 
-def test_models_that_do_not_fit_are_refused(tokenizers):
+def test_models_that_do_not_fit_are_refused(load, tokenizers):
     source, target = tokenizers
     good = load("good", tokenizers)
     with pytest.raises(ModelError, match="differ in the target vocabulary\n") as caught:

@@ -4,12 +4,9 @@ import pytest
 import torch
 
 from mtkit.config.decoding import DecodingSection
-from mtkit.config.model import ModelConfig
 from mtkit.decoding.expansion import expand, next_tokens
 from mtkit.decoding.filters import build_filters
 from mtkit.decoding.guidance import Guidance
-from mtkit.decoding.search import search
-from mtkit.model.transformer import build_model
 
 PAD, UNK, BOS, EOS = range(4)
 SOURCES = [[5, 6, EOS], [7, EOS], [8, 9, 10, 11, EOS], [5, 12, 7, EOS]]
@@ -17,58 +14,42 @@ PREFIXES = [(4, 5), (), (6, 7, 4, 4), (9,)]
 
 
 @pytest.fixture(params=["sinusoidal", "learned"])
-def model(request):
-    torch.manual_seed(1)
-    config = ModelConfig(
-        src_vocab_size=20,
-        tgt_vocab_size=200,
-        d_model=16,
-        d_ff=32,
-        num_heads=2,
-        num_encoder_layers=1,
-        num_decoder_layers=2,
-        norm="pre",
-        positions=request.param,
-        max_positions=12,
-        dropout=0,
-        attention_dropout=0,
-        activation_dropout=0,
-        tied_embeddings="none",
-    )
-    return build_model(config).eval()
+def model(request, make_model):
+    return make_model(vocab=200, sharpness=1, positions=request.param, max_positions=12)
 
 
-def pad(sources):
-    width = max(map(len, sources))
-    return torch.tensor([[*source, *[PAD] * (width - len(source))] for source in sources])
+@pytest.fixture
+def find(pad):
+    """Return a function that finds the tokens that may follow each of the prefixes."""
+
+    @torch.inference_mode()
+    def find(model, prefixes=PREFIXES, count=5, **held_to):
+        return next_tokens(model, pad(SOURCES), prefixes, count, **held_to)
+
+    return find
 
 
 @torch.inference_mode()
 def rank(model, source, prefix):
     """Return all tokens that may follow, best first, through the full forward pass."""
-    order = model(pad([source]), torch.tensor([[BOS, *prefix]]))[0, -1].argsort(descending=True).tolist()
+    order = model(torch.tensor([source]), torch.tensor([[BOS, *prefix]]))[0, -1].argsort(descending=True).tolist()
     return [token for token in order if token not in (PAD, BOS, EOS)]
 
 
-@torch.inference_mode()
-def find(model, prefixes=PREFIXES, count=5, **held_to):
-    return next_tokens(model, pad(SOURCES), prefixes, count, **held_to)
-
-
-def test_the_most_likely_tokens_behind_prefixes_of_different_lengths(model):
+def test_the_most_likely_tokens_behind_prefixes_of_different_lengths(find, model):
     ranked = [rank(model, source, prefix) for source, prefix in zip(SOURCES, PREFIXES, strict=True)]
     assert find(model) == [tokens[:5] for tokens in ranked]
     assert find(model, count=500) == ranked
 
 
-def test_what_is_ruled_out_is_left_out(model):
+def test_what_is_ruled_out_is_left_out(find, model):
     plain = find(model, count=6)
     ruled_out = [plain[0][0], plain[3][2]]
     expected = [[token for token in tokens if token not in ruled_out][:4] for tokens in plain]
     assert find(model, count=4, ruled_out=ruled_out) == expected
 
 
-def test_filters_hold_at_the_position(model):
+def test_filters_hold_at_the_position(find, model):
     plain = find(model, count=8)
     guidance = [
         Guidance(prefix, forbidden=((*prefix[-1:], tokens[1]),)) for prefix, tokens in zip(PREFIXES, plain, strict=True)
@@ -80,7 +61,7 @@ def test_filters_hold_at_the_position(model):
         assert ours == [t for t in tokens if t not in (plain[1][0], tokens[1], *prefix)][:4]
 
 
-def test_only_decoding_steps_are_asked_of_a_model(model):
+def test_only_decoding_steps_are_asked_of_a_model(find, model):
     class Ensemble:
         config, max_length = model.config, model.max_length
         start_decoding, decode_step = model.start_decoding, model.decode_step
@@ -88,7 +69,7 @@ def test_only_decoding_steps_are_asked_of_a_model(model):
     assert find(Ensemble()) == find(model)
 
 
-def test_no_alternative_where_there_is_no_room(model):
+def test_no_alternative_where_there_is_no_room(find, model):
     longest = tuple(range(4, 4 + 11))  # with the start symbol, all positions of the learned ones
     found = find(model, [(), (*longest, 5), longest, (4,)])
     has_room = [True, model.max_length is None, True, True]
@@ -107,9 +88,8 @@ def test_each_alternative_is_held_to_its_token():
     assert expand(guidance, []) == []
 
 
-def test_a_search_from_each_alternative_differs_behind_the_prefix(model):
-    (tokens,) = next_tokens(model, pad(SOURCES[:1]), [(4, 5)], 3)
+def test_a_search_from_each_alternative_differs_behind_the_prefix(run, model):
+    (tokens,) = next_tokens(model, torch.tensor(SOURCES[:1]), [(4, 5)], 3)
     alternatives = expand(Guidance((4, 5)), tokens)
-    with torch.inference_mode():
-        found = search(model, pad(SOURCES[:1] * 3), DecodingSection(beam_size=2), alternatives)
+    found = run(model, SOURCES[:1] * 3, alternatives, beam_size=2)
     assert [best.token_ids[:3] for (best,) in found] == [(4, 5, token) for token in tokens]

@@ -1,12 +1,11 @@
 """What the filters rule out, each by itself and in a search, held against all translations there are."""
 
-import itertools
+from functools import partial
 
 import pytest
 import torch
 
 from mtkit.config.decoding import DecodingSection
-from mtkit.config.model import ModelConfig
 from mtkit.decoding import search as search_module
 from mtkit.decoding.candidates import Step
 from mtkit.decoding.filters import (
@@ -18,56 +17,16 @@ from mtkit.decoding.filters import (
     build_filters,
 )
 from mtkit.decoding.guidance import Guidance
-from mtkit.decoding.lengths import length_penalty
 from mtkit.decoding.search import search
-from mtkit.model.transformer import build_model
 
 PAD, UNK, BOS, EOS = range(4)
 A, B, C = 4, 5, 6
 
 
-def make_config(vocab=7):
-    return ModelConfig(
-        src_vocab_size=20,
-        tgt_vocab_size=vocab,
-        d_model=16,
-        d_ff=32,
-        num_heads=2,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        norm="pre",
-        positions="sinusoidal",
-        max_positions=40,
-        dropout=0,
-        attention_dropout=0,
-        activation_dropout=0,
-        tied_embeddings="none",
-    )
-
-
-def make_model(vocab=7, seed=1):
-    torch.manual_seed(seed)
-    model = build_model(make_config(vocab))
-    with torch.no_grad():
-        model.output_proj.weight *= 2
-    return model.eval()
-
-
-def pad(sources):
-    width = max(map(len, sources))
-    return torch.tensor([[*source, *[PAD] * (width - len(source))] for source in sources])
-
-
-def run(model, sources, guidance=None, **settings):
-    with torch.inference_mode():
-        return search(model, pad(sources), DecodingSection(**settings), guidance)
-
-
-@torch.inference_mode()
-def rescore(model, source, token_ids):
-    """The log-probability of a target and its EOS, through the full forward pass without a cache."""
-    log_probs = model(pad([source]), torch.tensor([[BOS, *token_ids]])).double().log_softmax(-1)[0]
-    return sum(float(log_probs[i, token]) for i, token in enumerate([*token_ids, EOS]))
+@pytest.fixture
+def make_model(make_model):
+    """The shared function, for models of three words and one decoder layer."""
+    return partial(make_model, vocab=7, num_decoder_layers=1)
 
 
 def make_step(prefixes, beam=1, guidance=None, max_length=99):
@@ -123,7 +82,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_wide_beam_finds_exactly_what_is_allowed(case):
+def test_a_wide_beam_finds_exactly_what_is_allowed(make_model, score_all, case):
     settings, guidance, is_allowed = CASES[case]
     model, source = make_model(), [7, 8, EOS]
     words, steps = [UNK, A, B, C], 4
@@ -134,24 +93,19 @@ def test_a_wide_beam_finds_exactly_what_is_allowed(case):
         max_length_extra=steps - 1,
         **settings,
     )
-    every = {
-        token_ids: rescore(model, source, token_ids) / length_penalty(length + 1, decoding)
-        for length in range(steps)
-        for token_ids in itertools.product(words, repeat=length)
-        if is_allowed(token_ids)
-    }
-    best = sorted(every, key=every.get, reverse=True)[: decoding.n_best]
+    every = score_all(model, source, words, decoding, is_allowed)
+    best = list(every)[: decoding.n_best]
     assert len(every) > 1
     with torch.inference_mode():
-        (found,) = search(model, pad([source]), decoding, [guidance])
+        (found,) = search(model, torch.tensor([source]), decoding, [guidance])
     assert [hypothesis.token_ids for hypothesis in found] == best
     assert [hypothesis.score for hypothesis in found] == pytest.approx([every[ids] for ids in best], abs=1e-5)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_a_sentence_is_held_to_its_own_guidance_in_any_batch(beam_size):
+def test_a_sentence_is_held_to_its_own_guidance_in_any_batch(make_model, run, rescore, beam_size):
     # Sources of many lengths: some are done and dropped while others go on.
-    model = make_model(12, seed=2)
+    model = make_model(vocab=12, seed=2)
     generator = torch.Generator().manual_seed(1)
     sources = [[*torch.randint(4, 20, (n,), generator=generator).tolist(), EOS] for n in (1, 9, 3, 11, 2, 6, 5, 12)]
     plain = run(model, sources, beam_size=beam_size, max_length_extra=2)
@@ -174,15 +128,15 @@ def test_a_sentence_is_held_to_its_own_guidance_in_any_batch(beam_size):
         assert len(best.token_ids) >= 3
         behind = best.token_ids[len(held_to.prefix) :]
         assert not any(contains(behind, phrase) for phrase in held_to.forbidden if phrase)
-        assert best.log_prob == pytest.approx(rescore(model, source, best.token_ids), abs=1e-4)
+        assert best.log_prob == pytest.approx(sum(rescore(model, source, best.token_ids)), abs=1e-4)
 
 
-def test_a_prefix_longer_than_the_maximum_is_cut():
+def test_a_prefix_longer_than_the_maximum_is_cut(make_model, run):
     ((best,),) = run(make_model(), [[7, EOS]], [Guidance(prefix=(A,) * 9)], max_length_ratio=0.1, max_length_extra=3)
     assert best.token_ids == (A,) * 3
 
 
-def test_a_search_ends_where_nothing_is_left():
+def test_a_search_ends_where_nothing_is_left(make_model, run):
     # All words are suppressed but one, and that may not repeat: after it, even a minimum length gives way.
     model = make_model()
     with pytest.MonkeyPatch.context() as patch:
@@ -255,8 +209,8 @@ def test_a_forced_token_keeps_its_log_probability_whatever_is_ruled_out():
     ]
 
 
-def test_only_what_is_needed_is_built():
-    config = make_config()
+def test_only_what_is_needed_is_built(make_model):
+    config = make_model().config
     plain = [Guidance()] * 3
 
     def build(guidance=plain, suppressed_ids=(), **settings):

@@ -3,60 +3,34 @@
 import itertools
 import math
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
 
 from mtkit.config.decoding import DecodingSection
-from mtkit.config.model import ModelConfig
 from mtkit.decoding.candidates import Step
 from mtkit.decoding.guidance import Guidance
 from mtkit.decoding.sampling import Sampler, draw, keep_top_k, keep_top_p
-from mtkit.decoding.search import search
-from mtkit.model.transformer import build_model
 
 PAD, UNK, BOS, EOS = range(4)
 
 
-def make_model(vocab=12, seed=1):
-    torch.manual_seed(seed)
-    model = build_model(
-        ModelConfig(
-            src_vocab_size=20,
-            tgt_vocab_size=vocab,
-            d_model=16,
-            d_ff=32,
-            num_heads=2,
-            num_encoder_layers=1,
-            num_decoder_layers=1,
-            norm="pre",
-            positions="sinusoidal",
-            max_positions=40,
-            dropout=0,
-            attention_dropout=0,
-            activation_dropout=0,
-            tied_embeddings="none",
-        )
-    )
-    return model.eval()
+@pytest.fixture
+def make_model(make_model):
+    """The shared function, for models of one decoder layer that are as unsure as a fresh one."""
+    return partial(make_model, sharpness=1, num_decoder_layers=1)
 
 
-def make_sources(count=9, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(1, 12, (count,), generator=generator).tolist()
-    return [[*torch.randint(4, 20, (n,), generator=generator).tolist(), EOS] for n in lengths]
+@pytest.fixture
+def run(run):
+    """The shared function, for four samples a sentence, each sentence with its own seed."""
 
+    def sample(model, sources, guidance=None, **settings):
+        guidance = guidance or [Guidance(seed=place) for place in range(len(sources))]
+        return run(model, sources, guidance, **{"sampling": True, "n_best": 4, "max_length_extra": 4, **settings})
 
-def pad(sources, extra=0):
-    width = max(map(len, sources)) + extra
-    return torch.tensor([[*source, *[PAD] * (width - len(source))] for source in sources])
-
-
-def run(model, sources, guidance=None, extra_padding=0, **settings):
-    guidance = guidance or [Guidance(seed=place) for place in range(len(sources))]
-    decoding = DecodingSection(**{"sampling": True, "n_best": 4, "max_length_extra": 4, **settings})
-    with torch.inference_mode():
-        return search(model, pad(sources, extra_padding), decoding, guidance)
+    return sample
 
 
 def token_ids(found):
@@ -107,7 +81,7 @@ def test_temperature(temperature):
 
 
 @pytest.mark.parametrize("temperature", [1e-4, 1e-30, 1e-300])
-def test_a_temperature_near_zero_is_greedy(temperature):
+def test_a_temperature_near_zero_is_greedy(make_model, make_sources, run, temperature):
     log_probs = make_log_probs()
     for settings in ({}, {"top_k": 3}, {"top_p": 0.9}):
         tokens = choose(log_probs, 100, temperature=temperature, **settings).tokens
@@ -213,8 +187,8 @@ def test_rounding_does_not_change_what_is_drawn():
     assert (draw(scores, range(3000)) != draw(rounded, range(3000))).sum() <= 1
 
 
-def test_translations_are_drawn_by_their_probabilities():
-    model, source, count = make_model(6), [7, 8, EOS], 3000
+def test_translations_are_drawn_by_their_probabilities(make_model, run):
+    model, source, count = make_model(vocab=6), [7, 8, EOS], 3000
     (found,) = run(model, [source], n_best=count, max_length_ratio=0.1, max_length_extra=2)
     seen = Counter(hypothesis.token_ids for hypothesis in found)
     assert len(found) == count
@@ -223,7 +197,7 @@ def test_translations_are_drawn_by_their_probabilities():
     with torch.inference_mode():
         probabilities = []
         for ids in every:
-            logits = model(pad([source]), torch.tensor([[BOS, *ids]]))[0]
+            logits = model(torch.tensor([source]), torch.tensor([[BOS, *ids]]))[0]
             logits[:, [PAD, BOS]] = -torch.inf
             logits[2:, [UNK, 4, 5]] = -torch.inf  # the third token is the last
             log_probs = logits.log_softmax(-1)
@@ -233,7 +207,7 @@ def test_translations_are_drawn_by_their_probabilities():
 
 
 @pytest.mark.parametrize("settings", [{}, {"top_k": 5, "temperature": 1.3}, {"top_p": 0.8}])
-def test_a_sentence_has_the_same_samples_in_any_batch(settings):
+def test_a_sentence_has_the_same_samples_in_any_batch(make_model, make_sources, run, settings):
     model, sources = make_model(), make_sources(12)
     guidance = [Guidance(seed=100 + place) for place in range(12)]
     together = run(model, sources, guidance, **settings)
@@ -245,7 +219,7 @@ def test_a_sentence_has_the_same_samples_in_any_batch(settings):
     assert all(len(set(samples)) > 1 for samples in token_ids(together))
 
 
-def test_other_seeds_give_other_samples():
+def test_other_seeds_give_other_samples(make_model, run):
     model, sources = make_model(), [[5, 6, 7, 8, EOS]] * 2
     first, second = token_ids(run(model, sources))
     assert first != second  # the same source, but another sentence
@@ -255,7 +229,7 @@ def test_other_seeds_give_other_samples():
     assert len({tuple(samples) for samples in token_ids(run(model, sources, same))}) == 1
 
 
-def test_more_samples_begin_with_the_same_ones():
+def test_more_samples_begin_with_the_same_ones(make_model, make_sources, run):
     model, sources = make_model(), make_sources()
     few, many = token_ids(run(model, sources, n_best=3)), token_ids(run(model, sources, n_best=8))
     for some, others in zip(few, many, strict=True):
@@ -263,13 +237,7 @@ def test_more_samples_begin_with_the_same_ones():
         assert not Counter(some) - Counter(others)
 
 
-@torch.inference_mode()
-def rescore(model, source, ids):
-    log_probs = model(pad([source]), torch.tensor([[BOS, *ids]])).double().log_softmax(-1)[0]
-    return [float(log_probs[i, token]) for i, token in enumerate([*ids, EOS])]
-
-
-def test_scores_are_the_models_own():
+def test_scores_are_the_models_own(make_model, make_sources, run, rescore):
     model, sources = make_model(), make_sources()
     settings = {"temperature": 0.7, "top_k": 6, "top_p": 0.9, "length_penalty": 0.6}
     for source, hypotheses in zip(sources, run(model, sources, **settings), strict=True):
@@ -283,7 +251,7 @@ def test_scores_are_the_models_own():
             assert hypothesis.score == pytest.approx(hypothesis.log_prob / ((5 + len(expected)) / 6) ** 0.6)
 
 
-def test_samples_are_held_to_filters_and_guidance():
+def test_samples_are_held_to_filters_and_guidance(make_model, make_sources, run):
     model, sources = make_model(), make_sources()
     guidance = [Guidance(prefix=(4, 5), forbidden=((6,), (7, 8)), seed=place) for place in range(9)]
     found = token_ids(run(model, sources, guidance, min_length=3, no_repeat_ngram=1, n_best=20))

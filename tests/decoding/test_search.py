@@ -1,6 +1,5 @@
 """The promises of the search, on random models and on models whose every probability is written down."""
 
-import itertools
 import math
 from types import SimpleNamespace
 
@@ -8,69 +7,17 @@ import pytest
 import torch
 
 from mtkit.config.decoding import DecodingSection
-from mtkit.config.model import ModelConfig
-from mtkit.decoding.lengths import length_penalty
 from mtkit.decoding.search import search
 from mtkit.errors import ModelError
-from mtkit.model.transformer import build_model
 
 PAD, UNK, BOS, EOS = range(4)
-
-
-def make_model(vocab, seed=1, positions="sinusoidal"):
-    torch.manual_seed(seed)
-    model = build_model(
-        ModelConfig(
-            src_vocab_size=20,
-            tgt_vocab_size=vocab,
-            d_model=16,
-            d_ff=32,
-            num_heads=2,
-            num_encoder_layers=1,
-            num_decoder_layers=2,
-            norm="pre",
-            positions=positions,
-            max_positions=40,
-            dropout=0.3,
-            attention_dropout=0,
-            activation_dropout=0,
-            tied_embeddings="none",
-        )
-    )
-    with torch.no_grad():
-        model.output_proj.weight *= 2  # surer of itself than a fresh model, and never tied
-    return model.eval()
-
-
-def pad(sources, extra=0):
-    width = max(map(len, sources)) + extra
-    return torch.tensor([[*source, *[PAD] * (width - len(source))] for source in sources])
-
-
-def make_sources(count=9, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(1, 12, (count,), generator=generator).tolist()
-    return [[*torch.randint(4, 20, (n,), generator=generator).tolist(), EOS] for n in lengths]
-
-
-def run(model, sources, extra_padding=0, **settings):
-    with torch.inference_mode():
-        return search(model, pad(sources, extra_padding), DecodingSection(**settings))
-
-
-@torch.inference_mode()
-def rescore(model, source, token_ids):
-    """The log-probability of a target and its EOS, through the full forward pass without a cache."""
-    target = torch.tensor([[BOS, *token_ids]])
-    log_probs = model(pad([source]), target).double().log_softmax(-1)[0]
-    return sum(float(log_probs[i, token]) for i, token in enumerate([*token_ids, EOS]))
 
 
 @torch.inference_mode()
 def decode_greedily(model, source, max_length):
     tokens = []
     while len(tokens) < max_length - 1:
-        logits = model(pad([source]), torch.tensor([[BOS, *tokens]]))[0, -1]
+        logits = model(torch.tensor([source]), torch.tensor([[BOS, *tokens]]))[0, -1]
         logits[[PAD, BOS]] = -torch.inf
         token = int(logits.argmax())
         if token == EOS:
@@ -79,7 +26,7 @@ def decode_greedily(model, source, max_length):
     return tuple(tokens)
 
 
-def test_a_beam_of_one_is_greedy():
+def test_a_beam_of_one_is_greedy(make_model, make_sources, run):
     model, sources = make_model(12), make_sources(20)
     lengths = set()
     for source, (hypothesis,) in zip(sources, run(model, sources, beam_size=1, max_length_extra=4), strict=True):
@@ -93,7 +40,7 @@ def test_a_beam_of_one_is_greedy():
 @pytest.mark.parametrize("kind", ["wu", "length"])
 @pytest.mark.parametrize("alpha", [0, 0.6, 1, 2])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_beam_that_is_wide_enough_is_exhaustive(alpha, kind, seed):
+def test_a_beam_that_is_wide_enough_is_exhaustive(make_model, score_all, alpha, kind, seed):
     steps, words = 4, [UNK, 4, 5]  # three words and EOS
     model, source = make_model(6, seed), [7, 8, EOS]
     settings = DecodingSection(
@@ -104,32 +51,28 @@ def test_a_beam_that_is_wide_enough_is_exhaustive(alpha, kind, seed):
         max_length_ratio=0.1,
         max_length_extra=steps - 1,
     )
-    every = {
-        token_ids: rescore(model, source, token_ids) / length_penalty(length + 1, settings)
-        for length in range(steps)
-        for token_ids in itertools.product(words, repeat=length)
-    }
-    best = sorted(every, key=every.get, reverse=True)[: settings.n_best]
+    every = score_all(model, source, words, settings)
+    best = list(every)[: settings.n_best]
     with torch.inference_mode():
-        (found,) = search(model, pad([source]), settings)
+        (found,) = search(model, torch.tensor([source]), settings)
     assert [hypothesis.token_ids for hypothesis in found] == best
     assert [hypothesis.score for hypothesis in found] == pytest.approx([every[ids] for ids in best], abs=1e-5)
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
 @pytest.mark.parametrize("beam_size", [1, 2, 5])
-def test_scores_are_those_of_the_model_without_a_cache(beam_size, positions):
+def test_scores_are_those_of_the_model_without_a_cache(make_model, make_sources, run, rescore, beam_size, positions):
     model, sources = make_model(12, positions=positions), make_sources()
     settings = {"beam_size": beam_size, "n_best": beam_size, "length_penalty": 0.6}
     for source, hypotheses in zip(sources, run(model, sources, **settings), strict=True):
         assert len(hypotheses) == beam_size
         for hypothesis in hypotheses:
             penalty = ((5 + len(hypothesis.token_ids) + 1) / 6) ** 0.6
-            assert hypothesis.log_prob == pytest.approx(rescore(model, source, hypothesis.token_ids), abs=1e-4)
+            assert hypothesis.log_prob == pytest.approx(sum(rescore(model, source, hypothesis.token_ids)), abs=1e-4)
             assert hypothesis.score == pytest.approx(hypothesis.log_prob / penalty)
 
 
-def test_n_best_is_sorted_and_distinct():
+def test_n_best_is_sorted_and_distinct(make_model, make_sources, run):
     for hypotheses in run(make_model(12), make_sources(), beam_size=6, n_best=6):
         scores = [hypothesis.score for hypothesis in hypotheses]
         assert scores == sorted(scores, reverse=True)
@@ -137,7 +80,7 @@ def test_n_best_is_sorted_and_distinct():
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_a_sentence_alone_is_the_sentence_in_a_batch(beam_size):
+def test_a_sentence_alone_is_the_sentence_in_a_batch(make_model, make_sources, run, beam_size):
     model, sources = make_model(12), make_sources(15)
     settings = {"beam_size": beam_size, "n_best": min(2, beam_size)}
     together = run(model, sources, **settings)
@@ -150,13 +93,13 @@ def test_a_sentence_alone_is_the_sentence_in_a_batch(beam_size):
             assert [h.score for h in ours] == pytest.approx([h.score for h in theirs], abs=1e-4)
 
 
-def test_special_symbols_are_never_produced():
+def test_special_symbols_are_never_produced(make_model, make_sources, run):
     for hypotheses in run(make_model(8), make_sources(), beam_size=5, n_best=5):
         for hypothesis in hypotheses:
             assert not {PAD, BOS, EOS} & set(hypothesis.token_ids)
 
 
-def test_maximum_length():
+def test_maximum_length(make_model, make_sources, run):
     model, sources = make_model(12), make_sources(20)
     cuts = set()
     for source, (best,) in zip(sources, run(model, sources, max_length_ratio=0.5, max_length_extra=2), strict=True):
@@ -168,7 +111,7 @@ def test_maximum_length():
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_a_model_that_gives_no_numbers_is_refused(beam_size):
+def test_a_model_that_gives_no_numbers_is_refused(make_model, make_sources, run, beam_size):
     model = make_model(12)
     with torch.no_grad():
         model.output_proj.weight[7] = torch.nan
@@ -176,7 +119,7 @@ def test_a_model_that_gives_no_numbers_is_refused(beam_size):
         run(model, make_sources(), beam_size=beam_size)
 
 
-def test_learned_positions_bound_the_target():
+def test_learned_positions_bound_the_target(make_model, run):
     model = make_model(12, positions="learned")
     with torch.no_grad():
         model.output_proj.weight[EOS] = 0
@@ -230,7 +173,9 @@ class Prefixes:
 
 def follow(script, max_length=8, **settings):
     model = Script(script)
-    (found,) = run(model, [[5, EOS]], max_length_ratio=0.1, max_length_extra=max_length - 1, **settings)
+    decoding = DecodingSection(max_length_ratio=0.1, max_length_extra=max_length - 1, **settings)
+    with torch.inference_mode():
+        (found,) = search(model, torch.tensor([[5, EOS]]), decoding)
     return found, model.num_steps
 
 
