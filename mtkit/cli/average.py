@@ -50,7 +50,7 @@ def average(
     parts = read_parts(run.path)
     paths = [find_weights(folder) for folder in chosen]
     weights = average_weights(paths)
-    check_weights(build_model(parts.config.model), weights, paths[0])
+    check_weights(build_model(parts.config.model, is_drawn=False), weights, paths[0])
     is_new = write_plain_model(output, parts, weights, build_card(run, chosen, weights), overwrite=overwrite)
     names = ", ".join(folder.name for folder in chosen)
     if is_new:

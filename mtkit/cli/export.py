@@ -63,7 +63,7 @@ def _export_safetensors(path: Path, output: Path, overwrite: bool) -> bool:
     folder, weights_path = find_model(path)
     parts = read_parts(folder)
     weights = read_tensors(weights_path)
-    check_weights(build_model(parts.config.model), weights, weights_path)
+    check_weights(build_model(parts.config.model, is_drawn=False), weights, weights_path)
     if weights_path.parent == folder:
         card = _read_card(folder)
     else:

@@ -14,15 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtkit.checkpoint.model_folder import CARD_NAME, ModelParts, read_parts
+from mtkit.checkpoint.model_folder import CARD_NAME, ModelParts, load_model, read_parts
 from mtkit.checkpoint.run_folder import find_model
-from mtkit.checkpoint.weights import load_weights, read_tensors
 from mtkit.config.model import ModelConfig
 from mtkit.corpus.tokenizer import SHARED_FILE, SOURCE_FILE, TARGET_FILE, Tokenizer, save_tokenizers
 from mtkit.errors import RecipeError
 from mtkit.interop.output import refuse_foreign, refuse_other
 from mtkit.model.positions import sinusoidal_positions
-from mtkit.model.transformer import Transformer, build_model
+from mtkit.model.transformer import Transformer
 from mtkit.runtime.files import atomic_folder, hash_file, write_json
 from mtkit.version import __version__
 
@@ -61,9 +60,7 @@ def export_model(path: Path, output: Path, quantization: str | None = None, *, o
         if _read_made_from(output) != made_from:
             refuse_other(output, "an export")
         return False
-    tensors = read_tensors(weights_path)
-    model = build_model(parts.config.model)
-    load_weights(model, tensors, weights_path)
+    model = load_model(weights_path.parent, torch.device("cpu")).model  # a run may have a better one by now
     record = {
         "format_version": EXPORT_FORMAT_VERSION,
         "mtkit_version": __version__,

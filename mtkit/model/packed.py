@@ -7,18 +7,15 @@ gets its weights packed once. The rule looks at the processor only, never at a t
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from mtkit.model.linear import Linear, has_onednn
 from mtkit.model.transformer import Transformer
+from mtkit.runtime.device import InferencePrecision
 
 # What a scale is at least, so that a row of zeros has one.
 _SMALLEST = 1e-30
-
-InferencePrecision = Literal["fp32", "bf16", "int8"]
 
 _multiply = torch.ops.mkldnn._linear_pointwise.default
 _multiply_add = torch.ops.mkldnn._linear_pointwise.binary
@@ -34,11 +31,10 @@ class PackedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
-        # Plain attributes: torch finds buffers more slowly, and a step of decoding asks for dozens.
-        weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().to(dtype))
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "bias", None if linear.bias is None else linear.bias.detach().to(dtype))
         self.dtype = dtype
+        # Plain attributes: torch finds buffers more slowly, and a step of decoding asks for dozens.
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().to(dtype))
+        self.bias = None if linear.bias is None else linear.bias.detach().to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(..., in_features)` to `(..., out_features)` of the type `dtype`."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
+InferencePrecision = Literal["fp32", "bf16", "int8"]
 
 
 def resolve_device(name: DeviceName = "auto", local_rank: int = 0) -> torch.device:
@@ -73,9 +74,7 @@ def resolve_precision(name: Precision, device: torch.device) -> Literal["fp32", 
     return "bf16" if _has_native_bf16(device) else "fp32"
 
 
-def resolve_inference_precision(
-    name: Literal["auto", "fp32", "bf16", "int8"], device: torch.device
-) -> Literal["fp32", "bf16", "int8"]:
+def resolve_inference_precision(name: Literal["auto"] | InferencePrecision, device: torch.device) -> InferencePrecision:
     """Return the arithmetic of translation that `name` stands for on `device`; `auto` as in `resolve_precision`.
 
     Raises:
