@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,45 @@ def model_folder(tmp_path_factory):
     parts = ModelParts(ModelFolderConfig(mtkit_version="0", model=config), tokenizer, tokenizer)
     write_model_folder(folder, parts, unique_weights(model), "# A model of random weights\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, headless; where there is none, the test skips."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Return a function that opens a file in the browser.
+
+    Arguments are those of a Playwright context, such as `color_scheme="dark"`. After the test nothing may have been
+    said on the console, raised in a script, or asked for from outside the file.
+    """
+    problems = []
+    contexts = []
+
+    def open_page(path, **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: problems.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+        page.on(
+            "request",
+            lambda request: problems.append(request.url) if request.url[:5] not in ("file:", "data:") else None,
+        )
+        page.goto(path.resolve().as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not problems

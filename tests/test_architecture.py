@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "mtkit"
 LAYERS = [
     ["errors", "version"],
-    ["config", "runtime"],
+    ["config", "runtime", "pages"],
     ["corpus", "model"],
     ["checkpoint"],
     ["decoding", "evaluation"],
@@ -16,7 +16,7 @@ LAYERS = [
     ["cli"],
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-TORCH_FREE = {"errors", "config", "evaluation", "cli"}
+TORCH_FREE = {"errors", "config", "pages", "evaluation", "cli"}
 
 
 def iter_imports(path):
