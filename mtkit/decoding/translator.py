@@ -16,18 +16,22 @@ from mtkit.decoding.glossary import Glossary
 from mtkit.decoding.lines import iter_windows
 from mtkit.decoding.minimum_bayes_risk import Utility
 from mtkit.decoding.planning import Plan, Planner, Segment
+from mtkit.decoding.processes import Loading
 from mtkit.decoding.request import Request, to_request
 from mtkit.decoding.segments import SegmentTranslator
 from mtkit.decoding.translation import Alternative, Kept, Translation, combine_parts
-from mtkit.decoding.workers import Workers
+from mtkit.decoding.workers import ProcessPool, Workers
 from mtkit.errors import DeviceError, RecipeError
 from mtkit.model.packed import prepare_for_inference
 from mtkit.model.transformer import Transformer
 from mtkit.runtime.device import DeviceName, resolve_device, resolve_inference_precision, set_threads
-from mtkit.runtime.memory import is_out_of_memory
+from mtkit.runtime.memory import available_memory, is_out_of_memory
 
 # So many batches of lines are read ahead, sorted by length and translated together.
 WINDOW_BATCHES = 16
+
+# A window of so many batches starts processes: a second of work for each, which shorter texts would not earn back.
+PROCESSES_FROM_BATCHES = 12
 
 
 class Translator:
@@ -75,9 +79,10 @@ class Translator:
                 "samples cannot be held to a glossary", at="decoding.sampling", fix="turn it off, or give no glossary"
             )
         self._planner = Planner(source_tokenizer, target_tokenizer, self.decoding, model.max_length, glossary)
-        self._segments = SegmentTranslator(
+        self.segments = SegmentTranslator(
             model, source_tokenizer, target_tokenizer, self.decoding, self.device, utility=utility, align=align
         )
+        self._pool: ProcessPool | None = None
         self._batch_tokens = self.decoding.batch_tokens
 
     @classmethod
@@ -121,7 +126,27 @@ class Translator:
             prepare_for_inference(one.model, precision)
         model = loaded[0].model if len(loaded) == 1 else build_ensemble(loaded, decoding.ensemble).eval()
         tokenizers = loaded[0].source_tokenizer, loaded[0].target_tokenizer
-        return cls(model, *tokenizers, decoding, place, glossary=glossary, utility=utility, align=align)
+        translator = cls(model, *tokenizers, decoding, place, glossary=glossary, utility=utility, align=align)
+        if place.type == "cpu":
+            translator._pool = ProcessPool(Loading(paths, decoding, utility, align))
+        return translator
+
+    def start_processes(self) -> None:
+        """Start the processes that translate beside this one, and wait until they have loaded the model.
+
+        Of a model that was loaded to the CPU there is one for each thread but the first, as far as half of the free
+        memory allows. A longer text (a window of `PROCESSES_FROM_BATCHES` batches) starts them by itself, and does not
+        wait for them.
+        """
+        self._start_processes()
+        if self._pool is not None:
+            self._pool.wait()
+
+    def _start_processes(self) -> None:
+        if self._pool is not None and not self._pool.is_started:
+            free = available_memory()
+            room = torch.get_num_threads() - 1
+            self._pool.start(room if free is None else min(room, free // 2 // self._pool.loading.num_bytes))
 
     @property
     def window_lines(self) -> int:
@@ -202,11 +227,12 @@ class Translator:
         """Translate segments in batches, longest first, so that what does not fit in memory shows at once."""
         pending = sorted(segments, key=_length)
         with self._open_workers(pending) as workers:
+            translate = self._translate if workers.count > 1 else self._try  # a single batch has all threads
             running: deque[tuple[list[Segment], Callable[[], list[tuple[Alternative, ...]] | None]]] = deque()
             while pending or running:
                 while pending and len(running) < workers.capacity:
                     batch = self._take_batch(pending)
-                    running.append((batch, workers.start(self._try, batch)))
+                    running.append((batch, workers.start(translate, batch)))
                 batch, wait = running.popleft()
                 alternatives = wait()
                 if alternatives is None:
@@ -236,7 +262,14 @@ class Translator:
         while rest:
             self._take_batch(rest)
             num_batches += 1
+        if num_batches >= PROCESSES_FROM_BATCHES:
+            self._start_processes()
         return Workers(min(num_batches, torch.get_num_threads()))
+
+    def _translate(self, batch: Sequence[Segment]) -> list[tuple[Alternative, ...]] | None:
+        """Return what `_try` does, from a process that is free, else from here."""
+        found = None if self._pool is None else self._pool.try_call(batch)
+        return self._try(batch) if found is None else found
 
     def _try(self, batch: Sequence[Segment]) -> list[tuple[Alternative, ...]] | None:
         """Return the translations of a batch, or None if the batch is too large for the device's memory.
@@ -245,7 +278,7 @@ class Translator:
             DeviceError: The batch is a single sentence.
         """
         try:
-            return self._segments.translate(batch)
+            return self.segments.translate(batch)
         except (RuntimeError, MemoryError) as exc:
             if not is_out_of_memory(exc):
                 raise

@@ -1,17 +1,22 @@
-"""Batches that are computed side by side, each by a thread of its own.
+"""Batches that are translated side by side: each by a thread of its own, most of them in a process of its own.
 
 The operations of a decoding step are too small to share among the cores of a CPU: most of the time the threads would
-wait for each other. A batch a core needs no such waiting; Python itself runs one thread at a time, but torch lets the
-others on while it computes.
+wait for each other. A batch a core needs no such waiting. But Python runs one thread at a time, and a step is hundreds
+of short operations with Python between them, so that threads stand in each other's way. For a longer text, processes
+are therefore started beside this one; until they are ready, and if one is lost, its thread translates here.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import torch
+
+from mtkit.decoding.processes import Loading, WorkerProcess
+from mtkit.runtime import console
 
 Result = TypeVar("Result")
 
@@ -47,3 +52,60 @@ class Workers:
         if self._executor is None:
             return lambda: function(*arguments)
         return self._executor.submit(function, *arguments).result
+
+
+class ProcessPool:
+    """Processes that translate beside this one, each with the model and one thread.
+
+    Args:
+        loading: What each loads.
+    """
+
+    def __init__(self, loading: Loading) -> None:
+        self.loading = loading
+        self._lock = threading.Lock()
+        self._free: list[WorkerProcess] = []
+        self._loaders: list[threading.Thread] = []
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there are processes, or have been."""
+        return bool(self._loaders)
+
+    def start(self, count: int) -> None:
+        """Start so many processes, without waiting for them; more than once it does nothing."""
+        if self.is_started:
+            return
+        for _ in range(count):
+            process = WorkerProcess()
+            self._loaders.append(threading.Thread(target=self._load, args=(process,), daemon=True))
+            self._loaders[-1].start()
+
+    def wait(self) -> None:
+        """Wait until all processes that were started have loaded the model."""
+        for loader in self._loaders:
+            loader.join()
+
+    def _load(self, process: WorkerProcess) -> None:
+        if process.load(self.loading):
+            with self._lock:
+                self._free.append(process)
+        elif process.is_lost:
+            console.warn("a process that was to help with the translation did not start; going on without it")
+
+    def try_call(self, batch: Any) -> Any | None:
+        """Return what a process makes of a batch; None if all are busy, or if it could not do it.
+
+        A process that is lost is given up, with a warning.
+        """
+        with self._lock:
+            if not self._free:
+                return None
+            process = self._free.pop()
+        result = process.call(batch)
+        if process.is_lost:
+            console.warn("a process that helped with the translation was lost; its work is done again here")
+            return None
+        with self._lock:
+            self._free.append(process)
+        return result

@@ -40,6 +40,8 @@ class Mtkit:
 
         if job["counts_steps"]:
             self.translator.model.decode_step = count_and_step
+        elif job["batch"] > 1:
+            self.translator.start_processes()  # those that count are not to miss what others do
 
     def translate(self, lines):
         self.steps.clear()
@@ -83,8 +85,10 @@ class CTranslate2:
 
 
 def peak_mb():
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 1024
+    """Return the peaks of this process and of those that it started, together."""
+    children = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    statuses = [Path(f"/proc/{pid}/status").read_text(encoding="ascii") for pid in ["self", *children]]
+    return sum(int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) for status in statuses) / 1024
 
 
 def main():
