@@ -1,7 +1,7 @@
 """mtkit: train, run and score sequence-to-sequence translation models.
 
-The public Python interface is small: `Translator`, `Request`, `PreparedCorpus` and `evaluate`. They are imported when
-first used, so that `import mtkit` costs nothing.
+The public Python interface is small: `Translator`, `Request`, `Scorer`, `PreparedCorpus` and `evaluate`. They are
+imported when first used, so that `import mtkit` costs nothing.
 """
 
 from importlib import import_module
@@ -12,14 +12,16 @@ from mtkit.version import __version__
 if TYPE_CHECKING:
     from mtkit.corpus.store import PreparedCorpus
     from mtkit.decoding.request import Request
+    from mtkit.decoding.scoring import Scorer
     from mtkit.decoding.translator import Translator
     from mtkit.evaluation.metrics import evaluate
 
-__all__ = ["PreparedCorpus", "Request", "Translator", "__version__", "evaluate"]
+__all__ = ["PreparedCorpus", "Request", "Scorer", "Translator", "__version__", "evaluate"]
 
 _HOMES = {
     "PreparedCorpus": "mtkit.corpus.store",
     "Request": "mtkit.decoding.request",
+    "Scorer": "mtkit.decoding.scoring",
     "Translator": "mtkit.decoding.translator",
     "evaluate": "mtkit.evaluation.metrics",
 }

@@ -47,7 +47,8 @@ def test_imports_point_one_way():
 
 def test_help_does_not_import_torch():
     code = (
-        "import sys, mtkit.cli.main as m; m.app(['--help'], standalone_mode=False); assert 'torch' not in sys.modules"
+        "import sys, mtkit.cli.main as m; m.build_app()(['--help'], standalone_mode=False)\n"
+        "assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 """The README's commands and its Python run, with the training cut to a few steps."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def folder(tmp_path, monkeypatch):
 
 def run(line):
     """Run one command of the README in this process, cut short where it trains."""
-    arguments = line.split("  #")[0].split()[1:]
+    arguments = shlex.split(line, comments=True)[1:]
     if arguments[0] in ("train", "run"):
         arguments = [a for a in arguments if not a.startswith("--max-")]
         arguments = [a for a in arguments if not re.fullmatch(r"\d+", a)]
@@ -102,7 +103,7 @@ def test_the_python_runs(folder):
 
 def test_the_commands_named_exist():
     names = set(re.findall(r"`mtkit ([a-z]+)", README)) | {line.split()[1] for line in commands()}
-    from mtkit.cli.main import app
+    from mtkit.cli.main import build_app
 
-    known = {command.callback.__name__ for command in app.registered_commands}
+    known = {command.name for command in build_app().registered_commands}
     assert names <= known, names - known

@@ -9,6 +9,7 @@ checkpoints/         step-00000500/: model.safetensors, optimizer.safetensors, s
 metrics.jsonl        a record every few steps and at each validation
 log.txt              what was said
 tensorboard/         the same for TensorBoard, where it is installed
+report.html          the same as a page for the browser
 model/               the finished model
 ```
 """
@@ -33,6 +34,7 @@ RUN_NAME = "run.json"
 RECIPE_NAME = "recipe.yaml"
 METRICS_NAME = "metrics.jsonl"
 LOG_NAME = "log.txt"
+REPORT_NAME = "report.html"
 STATE_NAME = "state.json"
 OPTIMIZER_NAME = "optimizer.safetensors"
 AVERAGE_NAME = "average.safetensors"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import io
 import os
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -28,15 +29,22 @@ from mtkit.errors import (
 from mtkit.runtime.memory import is_out_of_memory
 from mtkit.version import __version__
 
-app = typer.Typer(
-    name="mtkit",
-    help="Train, run and score sequence-to-sequence translation models.\n\n"
-    "From text to a scored model in one command: `mtkit run quickstart -o quickstart`.",
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+# The commands, in the order of the help; each is a function in a module of its own.
+_COMMANDS = {
+    "prepare": "mtkit.cli.prepare:prepare",
+    "train": "mtkit.cli.train:train",
+    "translate": "mtkit.cli.translate:translate",
+    "explain": "mtkit.cli.explain:explain",
+    "align": "mtkit.cli.align:align",
+    "evaluate": "mtkit.cli.evaluate:evaluate",
+    "score": "mtkit.cli.score:score",
+    "run": "mtkit.cli.run:run",
+    "export": "mtkit.cli.export:export",
+    "average": "mtkit.cli.average:average",
+    "embed": "mtkit.cli.embed:embed",
+    "info": "mtkit.cli.info:info",
+    "options": "mtkit.cli.options_table:options",
+}
 
 _STOPPED: dict[object, str] = {EXIT_INTERRUPTED: "interrupted", EXIT_TERMINATED: "terminated"}
 
@@ -53,7 +61,6 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
@@ -61,6 +68,24 @@ def _root(
     quiet: QuietOption = False,
 ) -> None:
     """Hold the options that stand before a command."""
+
+
+def build_app(names: Iterable[str] = _COMMANDS) -> typer.Typer:
+    """Return the command line with some of its commands: each that it has costs time to set up."""
+    app = typer.Typer(
+        name="mtkit",
+        help="Train, run and score sequence-to-sequence translation models.\n\n"
+        "From text to a scored model in one command: `mtkit run quickstart -o quickstart`.",
+        add_completion=False,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name in names:
+        module, _, function = _COMMANDS[name].partition(":")
+        app.command(name)(getattr(importlib.import_module(module), function))
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -72,7 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):  # whatever the locale says, text is UTF-8 here
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
+    first = next((argument for argument in given if not argument.startswith("-")), None)
     try:
+        app = build_app([first] if first in _COMMANDS else _COMMANDS)
         code = app(args=given or ["--help"], prog_name="mtkit", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as exc:
@@ -150,22 +177,3 @@ def _tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)  # noqa: T201
     except OSError:
         _discard_output()
-
-
-def _register() -> None:
-    """Add the commands. Their modules import torch and other heavy packages only when they run."""
-    from mtkit.cli.average import average
-    from mtkit.cli.evaluate import evaluate
-    from mtkit.cli.export import export
-    from mtkit.cli.info import info
-    from mtkit.cli.options_table import options
-    from mtkit.cli.prepare import prepare
-    from mtkit.cli.run import run
-    from mtkit.cli.train import train
-    from mtkit.cli.translate import translate
-
-    for command in (prepare, train, translate, evaluate, run, export, average, info, options):
-        app.command()(command)
-
-
-_register()

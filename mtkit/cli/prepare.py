@@ -17,6 +17,7 @@ from mtkit.cli.options import (
     replace_texts,
 )
 from mtkit.runtime import console
+from mtkit.runtime.device import DeviceName
 
 
 def prepare(
@@ -37,6 +38,9 @@ def prepare(
     source_language: Annotated[str | None, recipe_option("corpus.source_language", "--source-language")] = None,
     target_language: Annotated[str | None, recipe_option("corpus.target_language", "--target-language")] = None,
     vocab_size: Annotated[int | None, recipe_option("vocabulary.size", "--vocab-size")] = None,
+    device: Annotated[
+        DeviceName, typer.Option("--device", help="Where the models of corpus.filters.model_score compute.")
+    ] = "auto",
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     set_values: SetOption = None,
@@ -50,6 +54,7 @@ def prepare(
 
     Example: `mtkit prepare --source train.en --target train.de -o corpus`
     """
+    from mtkit.cli.model_filter import find_pair_models
     from mtkit.corpus.prepare import is_up_to_date, prepare_corpus
     from mtkit.corpus.report import show_corpus
 
@@ -60,10 +65,13 @@ def prepare(
     }
     texts = replace_texts(source, target, (valid_source, valid_target), (test_source, test_target))
     resolved = gather(recipe, set_values, flags, texts)
-    if not overwrite and is_up_to_date(resolved.corpus, resolved.vocabulary, output):
+    models = find_pair_models(resolved.corpus.filters.model_score, device, threads)
+    if not overwrite and is_up_to_date(resolved.corpus, resolved.vocabulary, output, models):
         console.say(f"{output} is up to date (same text, same settings): not prepared again")
         return
-    corpus = prepare_corpus(resolved.corpus, resolved.vocabulary, output, overwrite=overwrite, threads=threads)
+    corpus = prepare_corpus(
+        resolved.corpus, resolved.vocabulary, output, overwrite=overwrite, threads=threads, models=models
+    )
     show_corpus(corpus.manifest)
     for warning in corpus.manifest.warnings:
         console.warn(warning)

@@ -99,7 +99,7 @@ def run(
     texts = replace_texts(source, target, (valid_source, valid_target), (test_source, test_target))
     resolved = gather(recipe, set_values, flags, texts)
 
-    corpus = _prepare(resolved, output / "corpus", overwrite, threads)
+    corpus = _prepare(resolved, output / "corpus", overwrite, device, threads)
     model = _train(resolved, output, device, threads, overwrite)
     if corpus.test is None or len(corpus.test) == 0:
         console.say(f"the corpus has no test set, so nothing is scored; the model is {model}")
@@ -111,12 +111,16 @@ def run(
     print_scores([("run", scores)])
 
 
-def _prepare(recipe: Recipe, folder: Path, overwrite: bool, threads: int | None) -> PreparedCorpus:
+def _prepare(recipe: Recipe, folder: Path, overwrite: bool, device: DeviceName, threads: int | None) -> PreparedCorpus:
+    from mtkit.cli.model_filter import find_pair_models
     from mtkit.corpus.prepare import is_up_to_date, prepare_corpus
     from mtkit.corpus.report import show_corpus
 
-    is_there = not overwrite and is_up_to_date(recipe.corpus, recipe.vocabulary, folder)
-    corpus = prepare_corpus(recipe.corpus, recipe.vocabulary, folder, overwrite=overwrite, threads=threads)
+    models = find_pair_models(recipe.corpus.filters.model_score, device, threads)
+    is_there = not overwrite and is_up_to_date(recipe.corpus, recipe.vocabulary, folder, models)
+    corpus = prepare_corpus(
+        recipe.corpus, recipe.vocabulary, folder, overwrite=overwrite, threads=threads, models=models
+    )
     if is_there:
         _skip(folder, "same text, same settings", "prepared")
         return corpus

@@ -61,6 +61,14 @@ def translate(
         bool,
         typer.Option("--alignment", help="With --json: which words belong together.", rich_help_panel=_OUTPUT),
     ] = False,
+    alignment_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--alignment-file",
+            help="Also write which words belong together in Pharaoh format, `0-0 1-2`, a line for each translation.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
     scores: Annotated[
         Path | None,
         typer.Option(
@@ -149,8 +157,13 @@ def translate(
     decoding = gather(recipe, set_values, flags).decoding
     file, output = (None if path == _STANDARD else path for path in (file, output))
     if alignment and not json_output:
-        raise RecipeError("--alignment is a part of the JSON answers", at="--alignment", fix="add --json")
-    _check_places({"the input": file, "--glossary": glossary}, {"-o": output, "--scores": scores})
+        raise RecipeError(
+            "--alignment is a part of the JSON answers",
+            at="--alignment",
+            fix="add --json; or --alignment-file FILE writes links as text",
+        )
+    written = {"-o": output, "--scores": scores, "--alignment-file": alignment_file}
+    _check_places({"the input": file, "--glossary": glossary}, written)
 
     from mtkit.decoding.formats import build_format, find_format
     from mtkit.decoding.json_output import FullJson
@@ -163,14 +176,18 @@ def translate(
         line_format = FullJson(line_format, decoding.n_best)
 
     from mtkit.cli.models import load_translator
+    from mtkit.decoding.alignment_output import WithLinks
     from mtkit.decoding.glossary import read_glossary
     from mtkit.decoding.pipeline import translate_stream
 
+    aligns = alignment or alignment_file is not None
     terms = None if glossary is None else read_glossary(glossary)
-    translator = load_translator(model, decoding, device, threads, glossary=terms, align=alignment)
+    translator = load_translator(model, decoding, device, threads, glossary=terms, align=aligns)
     with ExitStack() as stack:
         answers = stack.enter_context(open_output(output))
         table = None if scores is None else stack.enter_context(open_output(scores))
+        if alignment_file is not None:
+            line_format = WithLinks(line_format, stack.enter_context(open_output(alignment_file)))
         advance = None
         if file is not None and file.is_file() and console.is_terminal() and not answers.is_terminal:
             advance = stack.enter_context(console.progress("translating", count_lines(file), "lines"))

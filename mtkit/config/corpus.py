@@ -80,6 +80,39 @@ class TextSource(Section):
         return path.name
 
 
+class ModelScoreSection(Section):
+    """The filter by the scores of two models: dual conditional cross-entropy (Junczys-Dowmunt 2018)."""
+
+    forward: Path | None = Field(None, description="Model or run folder, source to target.")
+    backward: Path | None = Field(None, description="Model or run folder, target to source.")
+    min_score: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Drop pairs with a lower score, exp(-(|f - b| + (f + b) / 2)), f and b the cross-entropies of the "
+        "two models in nats a token.",
+    )
+    keep_share: float | None = Field(
+        None, gt=0, le=1, description="In place of min_score: keep this share of the pairs, those of highest score."
+    )
+    forward_tag: str | None = Field(
+        None,
+        pattern=TAG_PATTERN,
+        description="Symbol put before each source. Default: the tag of the corpus, where the model knows it.",
+    )
+    backward_tag: str | None = Field(
+        None, pattern=TAG_PATTERN, description="Symbol put before each target for the backward model. Default: none."
+    )
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> ModelScoreSection:
+        if self.forward is None or self.backward is None:
+            raise ValueError("`forward` and `backward` go together: one is missing")
+        if (self.min_score is None) == (self.keep_share is None):
+            raise ValueError("give either `min_score` or `keep_share`")
+        return self
+
+
 class FilterSection(Section):
     """Which training pairs are dropped; each pair is counted by the first filter that it fails."""
 
@@ -97,6 +130,7 @@ class FilterSection(Section):
     min_letter_share: float | None = Field(
         None, ge=0, le=1, description="Drop pairs with a side in which fewer of the non-blank characters are letters."
     )
+    model_score: ModelScoreSection | None = None
 
 
 class CorpusSection(Section):

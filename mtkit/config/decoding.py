@@ -51,7 +51,11 @@ class DecodingSection(Section):
         description="Put the aligned source word in place of an unknown one, in vocabularies without byte fallback.",
     )
     alignment_layer: int | None = Field(
-        None, ge=1, description="Decoder layer, from 1, whose attention aligns words. Default: the middle one."
+        None, ge=1, description="Decoder layer, from 1, whose attention aligns words. Default: the mean of all."
+    )
+    alignment_step: Literal["output", "input"] = Field(
+        "output",
+        description="Attention that aligns a target token: of the step that produces it, or that has it as its input.",
     )
     ensemble: Literal["log_probs", "probs"] = Field(
         "log_probs", description="Several models: the mean of their log-probabilities, or of their probabilities."

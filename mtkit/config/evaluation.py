@@ -22,5 +22,10 @@ class EvaluationSection(Section):
         None, description="BLEU's tokeniser. Default: 13a, or what the target language needs."
     )
     lowercase: bool = Field(False, description="Ignore case.")
-    bootstrap_samples: int = Field(1000, ge=0, description="Resamples for the 95 % interval; 0 for none.")
-    seed: int = Field(12345, ge=0, description="Seed of the resampling.")
+    bootstrap_samples: int = Field(
+        1000, ge=0, description="Resamples for the 95 % interval and the paired bootstrap; 0 for none."
+    )
+    randomization_trials: int = Field(
+        10_000, ge=0, description="Trials of the paired approximate randomisation of two systems; 0 for none."
+    )
+    seed: int = Field(12345, ge=0, description="Seed of the resampling and of the trials.")

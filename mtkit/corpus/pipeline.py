@@ -20,6 +20,7 @@ from mtkit.corpus.encoding import Encoder
 from mtkit.corpus.held_out import HeldOut, find_overlap, read_held_out
 from mtkit.corpus.languages import find_languages
 from mtkit.corpus.manifest import CorpusStatistics, Manifest, write_manifest
+from mtkit.corpus.model_filter import PairModels, build_judge
 from mtkit.corpus.readers import CHUNK_PAIRS, iter_pairs
 from mtkit.corpus.reading import Reading
 from mtkit.corpus.request import Request
@@ -47,7 +48,12 @@ class Findings:
 
 
 def fill_folder(
-    folder: Path, corpus: CorpusSection, vocabulary: VocabularySection, request: Request, threads: int | None
+    folder: Path,
+    corpus: CorpusSection,
+    vocabulary: VocabularySection,
+    request: Request,
+    threads: int | None,
+    models: PairModels | None = None,
 ) -> None:
     """Write a prepared corpus into an empty folder; see `mtkit.corpus.prepare.prepare_corpus`."""
     findings = Findings()
@@ -59,10 +65,11 @@ def fill_folder(
     given = {name: PairHashes.of(lines.sources, lines.targets) for name, lines in held_out.items()}
     findings.warnings += find_overlap(given) + find_untagged(corpus)
     with Spool(folder / "text.spool") as spool:
+        judge = build_judge(corpus.filters.model_score, models, spool, tags, languages)
         hashes = _read_training(corpus, languages, spool, findings)
         if len(hashes) == 0:
             raise _nothing_left(findings)
-        assignment = assign_pairs(hashes, given, corpus)
+        assignment = assign_pairs(hashes, given, corpus, judge)
         del hashes
         findings.dropped.update(assignment.dropped)
         findings.noted.update(assignment.noted)

@@ -7,6 +7,7 @@ from pathlib import Path
 from mtkit.config.corpus import CorpusSection
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.manifest import is_prepared_corpus
+from mtkit.corpus.model_filter import PairModels, find_model_files
 from mtkit.corpus.pipeline import fill_folder
 from mtkit.corpus.request import Request, build_request, find_differences
 from mtkit.corpus.store import PreparedCorpus
@@ -24,6 +25,7 @@ def prepare_corpus(
     *,
     overwrite: bool = False,
     threads: int | None = None,
+    models: PairModels | None = None,
 ) -> PreparedCorpus:
     """Turn parallel text into a prepared corpus, or open the one that is there if it is the same.
 
@@ -36,6 +38,7 @@ def prepare_corpus(
         output: The folder to write.
         overwrite: Make it anew, and replace a prepared corpus that is there. Anything else is never replaced.
         threads: CPU threads of encoding; None for all cores.
+        models: Those of `corpus.filters.model_score`; needed if it is set.
 
     Raises:
         DataError: The text cannot be used.
@@ -47,22 +50,26 @@ def prepare_corpus(
         raise RecipeError("no training text", at="corpus.train", fix="give --source and --target, or a recipe")
     collect_tags(corpus)  # what contradicts itself there shows before anything is read
     _refuse_foreign(output)
-    request = build_request(corpus, vocabulary)
+    request = build_request(corpus, vocabulary, find_model_files(corpus.filters.model_score, models))
     if not overwrite and _holds(output, request):
         return PreparedCorpus.load(output)
     with atomic_folder(output) as folder:
-        fill_folder(folder, corpus, vocabulary, request, threads)
+        fill_folder(folder, corpus, vocabulary, request, threads, models)
     return PreparedCorpus.load(output)
 
 
-def is_up_to_date(corpus: CorpusSection, vocabulary: VocabularySection, output: Path) -> bool:
-    """Return whether `output` holds the corpus that `prepare_corpus` would make.
+def is_up_to_date(
+    corpus: CorpusSection, vocabulary: VocabularySection, output: Path, models: PairModels | None = None
+) -> bool:
+    """Return whether `output` holds the corpus that `prepare_corpus` would make of the same arguments.
 
     Raises:
         DataError: An input cannot be read.
         RecipeError: `output` holds a prepared corpus of other settings or inputs, or a damaged one.
     """
-    return is_prepared_corpus(output) and _holds(output, build_request(corpus, vocabulary))
+    if not is_prepared_corpus(output):
+        return False
+    return _holds(output, build_request(corpus, vocabulary, find_model_files(corpus.filters.model_score, models)))
 
 
 def _holds(output: Path, request: Request) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,8 +27,15 @@ class Request:
     inputs: list[InputFile]
 
 
-def build_request(corpus: CorpusSection, vocabulary: VocabularySection) -> Request:
+def build_request(
+    corpus: CorpusSection, vocabulary: VocabularySection, models: Mapping[str, Sequence[Path]] | None = None
+) -> Request:
     """Return what is asked for. Every file is read once, for its hash.
+
+    Args:
+        corpus: Where the text comes from and what is kept.
+        vocabulary: The vocabulary to learn or take.
+        models: By the fields that name models, the files of each.
 
     Raises:
         DataError: A file cannot be read.
@@ -45,6 +52,10 @@ def build_request(corpus: CorpusSection, vocabulary: VocabularySection) -> Reque
     settings.update(_flatten(vocabulary.model_dump(mode="json"), "vocabulary"))
     for name in ("source_model", "target_model"):
         _hash_setting(settings, f"vocabulary.{name}", inputs)
+    for name, files in (models or {}).items():
+        described = [_describe(file) for file in files]
+        settings[name] = _hash_files({Path(file.path).name: file for file in described})
+        inputs += described
     return Request(settings, inputs)
 
 
@@ -95,13 +106,18 @@ def _hash_setting(settings: dict[str, Any], name: str, inputs: list[InputFile]) 
         return
     if path.is_dir():
         files = [_describe(file) for file in sorted(path.rglob("*")) if file.is_file()]
-        content = "".join(f"{Path(file.path).relative_to(path).as_posix()} {file.sha256}\n" for file in files)
-        settings[name] = f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+        settings[name] = _hash_files({Path(file.path).relative_to(path).as_posix(): file for file in files})
         inputs += files
     else:
         file = _describe(path)
         settings[name] = f"sha256:{file.sha256}"
         inputs.append(file)
+
+
+def _hash_files(files: Mapping[str, InputFile]) -> str:
+    """Return the hash of several files, by their names."""
+    content = "".join(f"{name} {file.sha256}\n" for name, file in files.items())
+    return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
 def _describe(path: Path) -> InputFile:

@@ -5,7 +5,7 @@ All is decided on hashes of the lines alone (see `mtkit.corpus.hashing`): 24 byt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,9 @@ from mtkit.corpus.store import HELD_OUT, HeldOutName
 from mtkit.errors import DataError
 
 Mask = npt.NDArray[np.bool_]
+
+# Given which pairs are left, `(pairs,)`, which of them are dropped, by reason.
+Judge = Callable[[Mask], Mapping[str, Mask]]
 
 # A share of a large corpus makes more validation text than anybody needs.
 MAX_SHARE_PAIRS = 2000
@@ -72,7 +75,12 @@ class Assignment:
         self.train &= ~fails
 
 
-def assign_pairs(hashes: PairHashes, given: Mapping[HeldOutName, PairHashes], corpus: CorpusSection) -> Assignment:
+def assign_pairs(
+    hashes: PairHashes,
+    given: Mapping[HeldOutName, PairHashes],
+    corpus: CorpusSection,
+    judge: Judge | None = None,
+) -> Assignment:
     """Decide which pairs are trained on, which are held out, and which are dropped.
 
     Validation and test sets that are not given are split off by the hash of the normalised source: whole groups of
@@ -83,6 +91,7 @@ def assign_pairs(hashes: PairHashes, given: Mapping[HeldOutName, PairHashes], co
         hashes: The cleaned training pairs.
         given: The validation and test sets that are given, by `valid` and `test`.
         corpus: Filters, leakage and sizes.
+        judge: A last filter of the pairs that all others leave, before any are split off.
 
     Raises:
         DataError: There are too few pairs to split off what is wanted.
@@ -94,6 +103,9 @@ def assign_pairs(hashes: PairHashes, given: Mapping[HeldOutName, PairHashes], co
         surplus = _find_surplus(hashes.source, result.train, corpus.filters.max_targets_per_source)
         result.drop("too many targets", surplus)
     touches_given = _remove_leakage(hashes, given, corpus, result)
+    if judge is not None:
+        for reason, fails in judge(result.train.copy()).items():
+            result.drop(reason, fails)
     clean_pairs = int(np.count_nonzero(result.train))
     for name in HELD_OUT:
         size = corpus.valid_size if name == "valid" else corpus.test_size

@@ -1,8 +1,12 @@
 """Which source token a target token belongs to, by the decoder's attention; and unknown words, copied by it.
 
-A target token is aligned to the source token that its decoder layer attends to most, the heads averaged, in the step in
-which the token is the decoder's input (Chen et al. 2020, arXiv:2004.14837, SHIFT-ATT): by then the model knows which
-token it translated, whereas in the step before it was still choosing one.
+The weights are those of a decoder layer over the source, or of all layers, the heads averaged: in the step that
+produces the target token, or in the one after it, in which the token is the decoder's input (Chen et al. 2020,
+arXiv:2004.14837, SHIFT-ATT). Which layer and step align best is a trait of the model; `mtkit align --gold` measures it.
+
+A target word is linked to the source word of which it has the largest share: its weight, divided by what all target
+words together give to that source word. Without the division, words that all others attend to (a final full stop, the
+end of a phrase) get links that are not theirs.
 
 Links are pairs (source, target) that count from 0, as in the Pharaoh format `0-0 1-2`.
 """
@@ -12,7 +16,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -24,9 +28,14 @@ from mtkit.corpus.tokenizer import Tokenizer
 from mtkit.decoding.splitting import UNSPACED
 from mtkit.errors import RecipeError
 
+AlignmentStep = Literal["output", "input"]
 Links = list[tuple[int, int]]
 
 _SPACES = "▁ "
+
+# Added to what a source word gets from all target words, so that a word that hardly anything attends to is nobody's
+# largest share by accident.
+_LEAST_ATTENTION = 0.1
 
 
 class Attentive(Protocol):
@@ -39,56 +48,31 @@ class Attentive(Protocol):
     def encode(self, src_ids: Tensor) -> tuple[Tensor, Tensor]:
         """See `Transformer.encode`."""
 
-    def attend_source(self, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, layer: int) -> Tensor:
+    def attend_source(self, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, layer: int | None) -> Tensor:
         """See `Transformer.attend_source`."""
 
 
-def default_layer(num_decoder_layers: int) -> int:
-    """Return the decoder layer, from 1, that aligns best: the middle one, of six the third (Chen et al. 2020)."""
-    return (num_decoder_layers + 1) // 2
-
-
-def choose_layer(alignment_layer: int | None, num_decoder_layers: int) -> int:
-    """Return the decoder layer, from 1, that `decoding.alignment_layer` means.
+def check_layer(alignment_layer: int | None, num_decoder_layers: int) -> None:
+    """Refuse a `decoding.alignment_layer` that the model does not have.
 
     Raises:
         RecipeError: The model has no such layer.
     """
-    if alignment_layer is None:
-        return default_layer(num_decoder_layers)
-    if alignment_layer > num_decoder_layers:
+    if alignment_layer is not None and alignment_layer > num_decoder_layers:
         raise RecipeError(
             f"there is no decoder layer {alignment_layer}: the model has {num_decoder_layers}",
             at="decoding.alignment_layer",
             fix=f"give a layer from 1 to {num_decoder_layers}, or leave it to the default",
         )
-    return alignment_layer
-
-
-def align(
-    model: Attentive,
-    src_ids: Tensor,
-    targets: Sequence[Sequence[int]],
-    layer: int,
-    num_tags: Sequence[int] | None = None,
-) -> list[Links]:
-    """Return the links of each sentence: one for each target token, to the source token of greatest weight.
-
-    Arguments are those of `weigh`. A source without tokens of its own has no links.
-    """
-    links: list[Links] = []
-    for weights in weigh(model, src_ids, targets, layer, num_tags):
-        chosen = weights.argmax(1).tolist() if weights.numel() else []
-        links.append([(source, target) for target, source in enumerate(chosen)])
-    return links
 
 
 def weigh(
     model: Attentive,
     src_ids: Tensor,
     targets: Sequence[Sequence[int]],
-    layer: int,
+    layer: int | None = None,
     num_tags: Sequence[int] | None = None,
+    step: AlignmentStep = "output",
 ) -> list[Tensor]:
     """Return how much each target token attends to each source token, EOS and tags left out.
 
@@ -96,8 +80,9 @@ def weigh(
         model: In evaluation mode; call this under `torch.inference_mode()`.
         src_ids: `(batch, src_len)` int64, EOS included, padded with `pad_id` behind.
         targets: The target tokens of each sentence, without EOS.
-        layer: Of the decoder, from 1.
+        layer: Of the decoder, from 1; None for the mean of all.
         num_tags: Of each source, how many tokens in front are a tag; None for none. The first token behind is token 0.
+        step: Whose weights are a target token's: of the step that produces it, or that has it as input.
 
     Returns:
         For each sentence `(len(target), src_len)` float32 with its own source length. What EOS and the tags get is
@@ -107,31 +92,86 @@ def weigh(
     num_tags = [0] * len(src_ids) if num_tags is None else num_tags
     inputs = [torch.tensor([config.decoder_start_id, *target], dtype=torch.int64) for target in targets]
     tgt_ids = pad_sequence(inputs, batch_first=True, padding_value=config.pad_id).to(src_ids.device)
-    weights = model.attend_source(
-        tgt_ids, *model.encode(src_ids), layer - 1
-    )  # (batch, num_heads, 1 + tgt_len, src_len)
+    # (batch, num_heads, 1 + tgt_len, src_len)
+    weights = model.attend_source(tgt_ids, *model.encode(src_ids), None if layer is None else layer - 1)
     mean = weights.float().mean(1)
     ends = ((src_ids != config.pad_id).sum(1) - 1).tolist()  # of each source, where its EOS stands
     return [
-        of_one[1 : 1 + len(target), start:end]
+        take_step(of_one, len(target), step)[:, start:end]
         for of_one, target, start, end in zip(mean, targets, num_tags, ends, strict=True)
     ]
 
 
-def join_words(links: Links, source_pieces: Sequence[str], target_pieces: Sequence[str]) -> Links:
-    """Return the links between words, which spaces part, from links between their pieces; sorted, each once.
+def take_step(weights: Tensor, num_tokens: int, step: AlignmentStep) -> Tensor:
+    """Return the rows that are the target tokens'.
 
     Args:
-        links: Between pieces.
-        source_pieces: As `Tokenizer.pieces` returns them: U+2581 stands for a space. Text in place of pieces will do.
-        target_pieces: Likewise.
+        weights: `(…, at least 1 + num_tokens, src_len)`: a row for each input of the decoder, the start id first.
+        num_tokens: Of the target, without EOS.
+        step: See `weigh`.
+
+    Returns:
+        `(…, num_tokens, src_len)`.
     """
-    source_words, target_words = _find_words(source_pieces), _find_words(target_pieces)
-    return sorted({(source_words[source], target_words[target]) for source, target in links})
+    first = 1 if step == "input" else 0
+    return weights[..., first : first + num_tokens, :]
 
 
-def _find_words(pieces: Sequence[str]) -> list[int]:
-    """Return the word, from 0, that each piece belongs to: of several its first, and of a mere space the next one."""
+def link(weights: Tensor) -> Links:
+    """Return the link of each target token, or word: to the source of which it has the largest share.
+
+    Args:
+        weights: `(num_target, num_source)` float32, as `weigh` or `join_weights` returns them; without sources, no
+            links.
+    """
+    if not weights.numel():
+        return []
+    shares = weights / (weights.sum(0) + _LEAST_ATTENTION)
+    return [(source, target) for target, source in enumerate(shares.argmax(1).tolist())]
+
+
+def join_weights(weights: Tensor, source_words: Sequence[int], target_words: Sequence[int]) -> Tensor:
+    """Return the weights between words, from those between their tokens: the sum over keys, the mean over queries.
+
+    Args:
+        weights: `(…, num_target, num_source)`.
+        source_words: Of each source token, its word, from 0, as `find_words` returns them.
+        target_words: Likewise.
+
+    Returns:
+        `(…, target words, source words)`; rows have the sums that they had. A word without tokens has zeros.
+    """
+    by_source = _build_membership(source_words, weights)  # (source words, num_source)
+    by_target = _build_membership(target_words, weights)
+    sizes = by_target.sum(1, keepdim=True).clamp_min(1)
+    return (by_target / sizes) @ weights @ by_source.T
+
+
+def _build_membership(words: Sequence[int], like: Tensor) -> Tensor:
+    membership = like.new_zeros(max(words, default=-1) + 1, len(words))
+    if words:
+        membership[torch.tensor(words, device=like.device), torch.arange(len(words), device=like.device)] = 1
+    return membership
+
+
+def link_words(weights: Tensor, source_words: Sequence[int], target_words: Sequence[int]) -> Links:
+    """Return the links between words, in the order of source and target; arguments are those of `join_weights`.
+
+    Each target word that has tokens gets one link.
+    """
+    links = link(join_weights(weights, source_words, target_words))
+    present = set(target_words)
+    return sorted((source, target) for source, target in links if target in present)
+
+
+def find_words(pieces: Sequence[str]) -> list[int]:
+    """Return the word, from 0, that each piece belongs to: of several its first, and of a mere space the next one.
+
+    Words are what stands between white space.
+
+    Args:
+        pieces: As `Tokenizer.pieces` returns them: U+2581 stands for a space. Text in place of pieces will do.
+    """
     words: list[int] = []
     word = -1
     is_inside = False
@@ -157,12 +197,12 @@ def find_replacements(
 
     Args:
         token_ids: The target tokens.
-        links: From `align`.
+        links: Between tokens, from `link`.
         surfaces: Of each source token, the text that it stands for, with the space before it.
         source_ids: The source tokens, without tag and EOS.
         unk_id: The unknown token; the same id on both sides.
     """
-    words = _find_words(surfaces)
+    words = find_words(surfaces)
     aligned = {target: source for source, target in links}
     replacements: dict[int, str] = {}
     last: tuple[int, list[int]] | None = None  # the last unknown token, and what was copied for it

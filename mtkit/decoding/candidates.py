@@ -5,7 +5,7 @@ Beam search takes the most likely ones; sampling and lexical constraints choose 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,30 @@ class Candidates:
     tokens: Tensor
     may_finish: Tensor
     num_unmet: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A step of a batch as the search saw it; its tensors hold only while they are looked at.
+
+    Attributes:
+        step: Where the search stood.
+        totals: `(batch, beam)` float32, log-probability of each hypothesis before the step; -inf for a dead one.
+        log_probs: `(rows, vocab)` float32, of each next token; -inf for what was ruled out.
+        candidates: What was chosen of them.
+        is_kept: `(batch, width)` bool, True for the candidates that live on.
+        is_finished: `(batch, width)` bool, True for those that ended and were collected.
+    """
+
+    step: Step
+    totals: Tensor
+    log_probs: Tensor
+    candidates: Candidates
+    is_kept: Tensor
+    is_finished: Tensor
+
+
+Observer = Callable[[Observation], None]
 
 
 class Chooser(Protocol):

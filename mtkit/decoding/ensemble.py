@@ -86,9 +86,11 @@ class Ensemble(nn.Module):
         Returns:
             `(rows, vocab)` float32.
         """
-        logits = [
-            model.decode_step(token_ids, own).float() for model, own in zip(self.models, state.states, strict=True)
-        ]
+        steps = zip(self.models, state.states, strict=True)
+        return self.combine([model.decode_step(token_ids, own).float() for model, own in steps])
+
+    def combine(self, logits: Sequence[Tensor]) -> Tensor:
+        """Return the logits of all models, `(rows, vocab)` float32 each, as one, up to a number a row."""
         match self.mode:
             case "log_probs":
                 # Logits differ from log-probabilities by one number a row and model, and so do their means, which the
@@ -102,7 +104,7 @@ class Ensemble(nn.Module):
         """Return the first model's memory and mask, for `attend_source`; see `Transformer.encode`."""
         return self.models[0].encode(src_ids)
 
-    def attend_source(self, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, layer: int) -> Tensor:
+    def attend_source(self, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, layer: int | None) -> Tensor:
         """Return the attention weights of a decoder layer of the first model; see `Transformer.attend_source`."""
         return self.models[0].attend_source(tgt_ids, memory, memory_mask, layer)
 

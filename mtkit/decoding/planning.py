@@ -18,7 +18,8 @@ from mtkit.decoding.lines import clean_source
 from mtkit.decoding.phrases import encode_phrases
 from mtkit.decoding.request import PhraseGroups, Request
 from mtkit.decoding.splitting import Part, split_line
-from mtkit.errors import DataError, ModelError, MtkitError
+from mtkit.decoding.tags import find_head
+from mtkit.errors import DataError, MtkitError
 from mtkit.runtime import console
 
 
@@ -99,7 +100,7 @@ class Planner:
         if max_length is not None:
             self.max_source_tokens = min(self.max_source_tokens, max_length - 1)  # one for EOS
         self._encoded_terms: dict[tuple[str, ...], tuple[tuple[Phrase, ...], ...]] = {}
-        self._find_head(None)  # a tag that is wrong shows at once
+        find_head(source_tokenizer, None, decoding.tag)  # a tag that is wrong shows at once
 
     def plan(self, requests: Sequence[Request]) -> list[Plan]:
         """Return how the lines of a window are translated."""
@@ -119,7 +120,7 @@ class Planner:
             ModelError: The tag is no piece of the source vocabulary.
             DataError: The vocabulary cannot spell a phrase, the prefix is too long, or samples cannot be constrained.
         """
-        head = self._find_head(request.tag)
+        head = find_head(self.source_tokenizer, request.tag, self.decoding.tag)
         room = self.max_source_tokens - len(head)
         parts, sources = [Part(text)], [encoded]
         if not text or not encoded:
@@ -144,25 +145,6 @@ class Planner:
             )
             segments.append(Segment(line, number, part.text, ids, len(head), guidance, len(required), terms))
         return Plan(request, parts, segments)
-
-    def _find_head(self, tag: str | None) -> list[int]:
-        """Return what stands before a source: the id of its tag, else of `decoding.tag`, else nothing.
-
-        Raises:
-            ModelError: The tag is no piece of the source vocabulary.
-        """
-        is_own = tag is not None
-        tag = tag if is_own else self.decoding.tag
-        if tag is None:
-            return []
-        token_id = self.source_tokenizer.find_symbol(tag)
-        if token_id is None:
-            raise ModelError(
-                f"the tag '{tag}' is no piece of the model's source vocabulary",
-                at=None if is_own else "decoding.tag",
-                fix="give a tag of the corpora that the model was trained on, or none",
-            )
-        return [token_id]
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the source tokens of texts, without tag and EOS."""

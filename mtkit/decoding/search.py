@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mtkit.config.decoding import DecodingSection
 from mtkit.config.model import ModelConfig
-from mtkit.decoding.candidates import BeamChooser, Candidates, Chooser, Step
+from mtkit.decoding.candidates import BeamChooser, Candidates, Chooser, Observation, Observer, Step
 from mtkit.decoding.constraints import ConstrainedChooser
 from mtkit.decoding.filters import build_filters
 from mtkit.decoding.guidance import Guidance
@@ -70,6 +70,7 @@ def search(
     decoding: DecodingSection,
     guidance: Sequence[Guidance] | None = None,
     suppressed_ids: Sequence[int] = (),
+    observe: Observer | None = None,
 ) -> list[list[Hypothesis]]:
     """Translate a batch.
 
@@ -79,6 +80,7 @@ def search(
         decoding: Beam size, length penalty, n_best, maximum length, and what rules tokens out.
         guidance: What each sentence is held to; None for nothing.
         suppressed_ids: Tokens that are never produced.
+        observe: Is told of each step.
 
     Returns:
         For each sentence its `n_best` hypotheses, best first; fewer where there are no more.
@@ -92,7 +94,7 @@ def search(
         _Sentence(place, held_to, max_target_length(length - 1, decoding, model.max_length))
         for place, (length, held_to) in enumerate(zip(source_lengths, guidance, strict=True))
     ]
-    return _Search(model, src_ids, decoding, sentences, suppressed_ids).run()
+    return _Search(model, src_ids, decoding, sentences, suppressed_ids, observe).run()
 
 
 def build_chooser(decoding: DecodingSection, config: ModelConfig, guidance: Sequence[Guidance]) -> Chooser:
@@ -158,8 +160,10 @@ class _Search:
         decoding: DecodingSection,
         sentences: list[_Sentence],
         suppressed_ids: Sequence[int],
+        observe: Observer | None,
     ) -> None:
         self.model = model
+        self.observe = observe
         self.decoding = decoding
         self.eos_id = model.config.eos_id
         self.impossible = sorted({model.config.pad_id, model.config.bos_id})
@@ -209,8 +213,22 @@ class _Search:
         self._filter(log_probs, step, at_limit)
         candidates = self.chooser.choose(log_probs, self.totals, step)
         is_eos = candidates.tokens == self.eos_id
+        if self.observe is not None:
+            self.observe(self._describe(step, log_probs, candidates, is_eos))
         self._collect(candidates, is_eos, log_probs, wants_eos, number)
         self._select(candidates, is_eos, log_probs, number)
+
+    def _describe(self, step: Step, log_probs: Tensor, candidates: Candidates, is_eos: Tensor) -> Observation:
+        """Return the step for an observer."""
+        is_open = ~is_eos & (candidates.log_probs > -torch.inf)
+        return Observation(
+            step,
+            self.totals,
+            log_probs,
+            candidates,
+            is_kept=is_open & (is_open.cumsum(1) <= self.beam),
+            is_finished=_find_finishing(candidates, is_eos),
+        )
 
     def _rows_of(self, places: Sequence[int]) -> Tensor:
         """Return the rows of some sentences, `(places * beam,)`."""
@@ -242,8 +260,7 @@ class _Search:
     ) -> None:
         """Keep the candidates that end in EOS and may finish."""
         penalty = length_penalty(number, self.decoding)
-        is_finishing = is_eos & candidates.may_finish & (candidates.log_probs > -torch.inf)
-        for place, rank in is_finishing.nonzero().tolist():
+        for place, rank in _find_finishing(candidates, is_eos).nonzero().tolist():
             sentence = self.live[place]
             row = place * self.beam + int(candidates.parents[place, rank])
             log_prob = float(candidates.log_probs[place, rank])
@@ -319,3 +336,8 @@ class _Search:
         self.prefixes, self.spread = self.prefixes[rows], self.spread[rows]
         self.state.keep_sentences(kept)
         self._place_rows()
+
+
+def _find_finishing(candidates: Candidates, is_eos: Tensor) -> Tensor:
+    """Return where candidates end in EOS and may finish: `(batch, width)` bool."""
+    return is_eos & candidates.may_finish & (candidates.log_probs > -torch.inf)

@@ -76,7 +76,7 @@ class SegmentTranslator:
         self._replaces = decoding.replace_unknown and not _has_byte_fallback(target_tokenizer)
         if decoding.replace_unknown and not self._replaces:
             console.warn("decoding.replace_unknown has no effect: the vocabulary spells unknown characters as bytes")
-        self._layer = alignment.choose_layer(decoding.alignment_layer, model.config.num_decoder_layers)
+        alignment.check_layer(decoding.alignment_layer, model.config.num_decoder_layers)
 
     def translate(self, batch: Sequence[Segment]) -> list[tuple[Alternative, ...]]:
         """Return the translations of each segment, best first."""
@@ -147,26 +147,29 @@ class SegmentTranslator:
         owners = [place for place, hypotheses in enumerate(found) for _ in hypotheses]
         targets = [hypothesis.token_ids for hypotheses in found for hypothesis in hypotheses]
         num_tags = [batch[owner].num_tags for owner in owners]
-        links = iter(alignment.align(self.model, src_ids[owners], targets, self._layer, num_tags))
+        layer, step = self.decoding.alignment_layer, self.decoding.alignment_step
+        weights = iter(alignment.weigh(self.model, src_ids[owners], targets, layer, num_tags, step))
         linked = []
         for segment, hypotheses, alternatives in zip(batch, found, translations, strict=True):
             pairs = zip(hypotheses, alternatives, strict=True)
-            linked.append(tuple(self._add_links(segment, h.token_ids, next(links), a) for h, a in pairs))
+            linked.append(tuple(self._add_links(segment, h.token_ids, next(weights), a) for h, a in pairs))
         return linked
 
     def _add_links(
-        self, segment: Segment, token_ids: Sequence[int], links: alignment.Links, alternative: Alternative
+        self, segment: Segment, token_ids: Sequence[int], weights: Tensor, alternative: Alternative
     ) -> Alternative:
         source_ids = segment.token_ids[segment.num_tags : -1]
         if self._replaces and self.model.config.unk_id in token_ids:
             surfaces = self.source_tokenizer.surfaces(segment.text)
+            links = alignment.link(weights)
             unknown = alignment.find_replacements(token_ids, links, surfaces, source_ids, self.model.config.unk_id)
             text = alignment.decode_with_replacements(self.target_tokenizer, token_ids, unknown)
             alternative = replace(alternative, text=make_one_line(text))
         if not self._aligns:
             return alternative
-        pieces = self.source_tokenizer.pieces(source_ids), self.target_tokenizer.pieces(token_ids)
-        return replace(alternative, alignment=tuple(alignment.join_words(links, *pieces)))
+        source_words = alignment.find_words(self.source_tokenizer.pieces(source_ids))
+        target_words = alignment.find_words(self.target_tokenizer.pieces(token_ids))
+        return replace(alternative, alignment=tuple(alignment.link_words(weights, source_words, target_words)))
 
     def _describe(self, segment: Segment, hypothesis: Hypothesis, text: str) -> Alternative:
         """Return what is known of a hypothesis; `text` is its decoded one."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from mtkit.config.evaluation import MetricName, TokenizerName
 from mtkit.errors import DataError, RecipeError
 from mtkit.evaluation.tokenizers import choose_tokenizer, is_unspaced
+
+if TYPE_CHECKING:
+    from mtkit.evaluation.intervals import Table
+
+    Counts: TypeAlias = Mapping[MetricName, Table]
 
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 _NAMES = {"bleu": "BLEU", "chrf": "chrF2++", "ter": "TER"}
@@ -125,7 +129,7 @@ def evaluate(
 class Evaluator:
     """Scores several systems against the same references, whose n-grams are counted once.
 
-    The arguments are those of `evaluate`.
+    The arguments are those of `evaluate`, and `counted`: metrics whose counts are wanted, though not their scores.
     """
 
     def __init__(
@@ -138,6 +142,7 @@ class Evaluator:
         bootstrap_samples: int = 1000,
         seed: int = 12345,
         target_language: str | None = None,
+        counted: Sequence[MetricName] = (),
     ) -> None:
         if unknown := [name for name in metrics if name not in METRICS]:
             raise RecipeError(f"no metric '{unknown[0]}'", fix=f"choose from {', '.join(METRICS)}")
@@ -152,12 +157,12 @@ class Evaluator:
         self.bootstrap_samples = bootstrap_samples
         self.seed = seed
         # BLEU is always there: its tokens measure the length ratio.
-        wanted: list[MetricName] = list(dict.fromkeys([*metrics, "bleu"]))
+        wanted: list[MetricName] = list(dict.fromkeys([*metrics, "bleu", *counted]))
         self._metrics = {name: _build_metric(name, self.tokenize, lowercase, streams) for name in wanted}
-        self._shown = list(dict.fromkeys(metrics))
+        self.shown = list(dict.fromkeys(metrics))
 
-    def score(self, hypotheses: Sequence[str], name: str = "the system") -> Scores:
-        """Return the scores of one system.
+    def count(self, hypotheses: Sequence[str], name: str = "the system") -> Counts:
+        """Return what each metric counts in each sentence: all that scores, intervals and tests are made from.
 
         Args:
             hypotheses: One translation a line.
@@ -166,22 +171,63 @@ class Evaluator:
         Raises:
             DataError: There are not as many hypotheses as references.
         """
+        import numpy as np
+
         if len(hypotheses) != self.size:
             raise DataError(
                 f"{name} has {len(hypotheses):,} lines, the reference {self.size:,}",
                 fix="give the translations of exactly this reference's source, one a line",
             )
+        return {
+            metric_name: np.array(metric._extract_corpus_statistics(hypotheses, None), dtype=np.float64)
+            for metric_name, metric in self._metrics.items()
+        }
+
+    def score(self, hypotheses: Sequence[str], name: str = "the system", counts: Counts | None = None) -> Scores:
+        """Return the scores of one system.
+
+        Args:
+            hypotheses: One translation a line.
+            name: What to call the system in an error.
+            counts: What `count` gave for these hypotheses, if it was called before.
+
+        Raises:
+            DataError: There are not as many hypotheses as references.
+        """
+        import numpy as np
+
+        from mtkit.evaluation.intervals import bootstrap_interval
+
+        counts = self.count(hypotheses, name) if counts is None else counts
         scores: dict[str, Score] = {}
-        length_ratio = 0.0
-        for metric_name, metric in self._metrics.items():
-            samples = self.bootstrap_samples if metric_name in self._shown else 0
-            result, interval = _compute(metric, hypotheses, samples, self.seed)
-            if metric_name == "bleu":
-                length_ratio = float(result.ratio)
-            if metric_name in self._shown:
-                signature = metric.get_signature().format()
-                scores[metric_name] = Score(result.name, float(result.score), signature, interval)
-        return Scores(scores, length_ratio, (*self.notes, *_find_oddities(hypotheses)))
+        for metric_name in self.shown:
+            metric, table = self._metrics[metric_name], counts[metric_name]
+            result = metric._aggregate_and_compute(table.tolist())
+            interval = None
+            if self.bootstrap_samples > 1:
+                # The signature names the resampling; sacreBLEU resamples in float32.
+                metric.n_bootstrap, metric.seed = self.bootstrap_samples, str(self.seed)
+                interval = bootstrap_interval(
+                    table.astype(np.float32), self.scorer(metric_name), self.bootstrap_samples, self.seed
+                )
+            scores[metric_name] = Score(result.name, float(result.score), metric.get_signature().format(), interval)
+        notes = (*self.notes, *_find_oddities(hypotheses))
+        return Scores(scores, self.length_ratio(counts), notes)
+
+    def scorer(self, metric: MetricName) -> Callable[[Any], float]:
+        """Return the function that makes a score of what the metric counted, summed over sentences or of one."""
+        compute = self._metrics[metric]._compute_score_from_stats
+        return lambda sums: float(compute(sums).score)
+
+    def length_ratio(self, counts: Counts, rows: Sequence[int] | slice = slice(None)) -> float:
+        """Return the length of the hypotheses of some rows relative to the references, in BLEU's tokens."""
+        hypothesis, reference = counts["bleu"][rows, :2].sum(axis=0).tolist()
+        return float(hypothesis / reference) if reference else 0.0
+
+    def split_words(self, text: str) -> list[str]:
+        """Return the words of a text, case folded, as BLEU's tokeniser splits them, without punctuation."""
+        tokens = self._metrics["bleu"].tokenizer(text.rstrip()).split()
+        return [token.casefold() for token in tokens if any(map(str.isalnum, token))]
 
 
 def _as_streams(references: Sequence[str] | Sequence[Sequence[str]]) -> list[Sequence[str]]:
@@ -224,31 +270,6 @@ def _build_metric(name: MetricName, tokenize: str, lowercase: bool, streams: lis
             return CHRF(word_order=2, lowercase=lowercase, references=streams)
         case "ter":
             return TER(references=streams)
-
-
-def _compute(metric: Any, hypotheses: Sequence[str], samples: int, seed: int) -> tuple[Any, tuple[float, float] | None]:
-    """Return sacreBLEU's score and the bootstrap interval around it.
-
-    The resampling is that of `sacrebleu --confidence`, number for number, except that it holds one resample at a time
-    instead of all thousand, which for a large test set is gigabytes, and that it also ends well where a resample has
-    no chrF match at all.
-    """
-    import numpy as np
-
-    statistics = metric._extract_corpus_statistics(hypotheses, None)
-    result = metric._aggregate_and_compute(statistics)
-    if samples < 2:
-        return result, None
-    metric.n_bootstrap, metric.seed = samples, str(seed)
-    rng = np.random.default_rng(seed)
-    table = np.array(statistics, dtype=np.float32)
-    size = len(table)
-    resamples = (metric._compute_score_from_stats(table[rng.choice(size, size)].sum(0)) for _ in range(samples))
-    scores = sorted(float(resample.score) for resample in resamples)
-    outside = samples // 40
-    half_width = (scores[samples - outside - 1] - scores[outside]) / 2
-    mean = fmean(scores)
-    return result, (mean - half_width, mean + half_width)
 
 
 def _find_oddities(hypotheses: Sequence[str]) -> tuple[str, ...]:

@@ -16,14 +16,22 @@ from mtkit.model.dropout import Dropout
 from mtkit.model.linear import Linear
 from mtkit.model.trained_attention import attend
 
+# Takes the weights of an attention where they are computed, `(batch, num_heads, tgt_len, src_len)`, before dropout.
+TakeWeights = Callable[[Tensor], None]
+
 
 def scaled_dot_product_attention(
-    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, dropout: Dropout | None = None
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None,
+    dropout: Dropout | None = None,
+    take: TakeWeights | None = None,
 ) -> Tensor:
     """Return softmax(Q K^T / sqrt(head_dim)) V for each head.
 
     On a CPU this is two matrix products and a softmax: for sentences, which are short, that trains half as fast again
-    as torch's fused kernel. Elsewhere it is the fused kernel.
+    as torch's fused kernel. Elsewhere it is the fused kernel, which keeps its weights to itself, unless they are taken.
 
     Args:
         queries: `(batch, num_heads, tgt_len, head_dim)`.
@@ -32,14 +40,17 @@ def scaled_dot_product_attention(
         mask: Bool, broadcast to `(batch, num_heads, tgt_len, src_len)`, True where a key may be attended; None for
             everywhere. Every query needs at least one key.
         dropout: Applied to the attention weights.
+        take: Is given the weights.
 
     Returns:
         `(batch, num_heads, tgt_len, head_dim)`.
     """
-    if queries.device.type != "cpu":
+    if take is None and queries.device.type != "cpu":
         p = dropout.p if dropout is not None and dropout.training else 0.0
         return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=p)
     weights = attention_weights(queries, keys, mask).to(values.dtype)
+    if take is not None:
+        take(weights)
     if dropout is not None:
         weights = dropout(weights)
     return torch.matmul(weights, values)
@@ -111,21 +122,22 @@ class SelfAttention(nn.Module):
         self.out_proj = Linear(config.d_model, config.d_model)
         self.dropout = Dropout(config.attention_dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, take: TakeWeights | None = None) -> Tensor:
         """Attend within `x`.
 
         Args:
             x: `(batch, length, d_model)`.
             mask: Bool, broadcast to `(batch, num_heads, length, length)`, True where a position may be attended.
+            take: Is given the weights.
 
         Returns:
             The shape of `x`.
         """
         projected = self.qkv_proj(x)
-        if _is_trained_on_cpu(projected):
+        if take is None and _is_trained_on_cpu(projected):
             return self.out_proj(attend(projected, None, self.num_heads, mask, self.dropout))  # type: ignore[no-any-return]
         queries, keys, values = (_split_heads(part, self.num_heads) for part in projected.chunk(3, dim=-1))
-        attended = scaled_dot_product_attention(queries, keys, values, mask, self.dropout)
+        attended = scaled_dot_product_attention(queries, keys, values, mask, self.dropout, take)
         return self.out_proj(_join_heads(attended))  # type: ignore[no-any-return]
 
     def build_step(self) -> Callable[[Tensor, KVCache, Tensor | None], Tensor]:
@@ -165,29 +177,25 @@ class CrossAttention(nn.Module):
         keys, values = self.kv_proj(memory).chunk(2, dim=-1)
         return _split_heads(keys, self.num_heads), _split_heads(values, self.num_heads)
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None, take: TakeWeights | None = None) -> Tensor:
         """Attend from all positions of `x` to the source.
 
         Args:
             x: `(batch, tgt_len, d_model)`.
             memory: `(batch, src_len, d_model)`.
             mask: Bool, broadcast to `(batch, num_heads, tgt_len, src_len)`, True where a position may be attended.
+            take: Is given the weights.
 
         Returns:
             The shape of `x`.
         """
         queries = self.q_proj(x)
-        if _is_trained_on_cpu(queries):
+        if take is None and _is_trained_on_cpu(queries):
             attended = attend(queries, self.kv_proj(memory), self.num_heads, mask, self.dropout)
             return self.out_proj(attended)  # type: ignore[no-any-return]
         queries = _split_heads(queries, self.num_heads)
-        attended = scaled_dot_product_attention(queries, *self.project_memory(memory), mask, self.dropout)
+        attended = scaled_dot_product_attention(queries, *self.project_memory(memory), mask, self.dropout, take)
         return self.out_proj(_join_heads(attended))  # type: ignore[no-any-return]
-
-    def weigh_memory(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
-        """Return the weights with which `forward` attends: `(batch, num_heads, tgt_len, src_len)`."""
-        keys, _ = self.project_memory(memory)
-        return attention_weights(_split_heads(self.q_proj(x), self.num_heads), keys, mask)
 
     def build_step(self) -> Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]:
         """Return the function that attends from the newest position to the source, without `out_proj`.

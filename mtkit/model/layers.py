@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtkit.config.model import ModelConfig
-from mtkit.model.attention import CrossAttention, SelfAttention
+from mtkit.model.attention import CrossAttention, SelfAttention, TakeWeights
 from mtkit.model.cache import KVCache
 from mtkit.model.dropout import Dropout
 from mtkit.model.linear import Linear
@@ -112,9 +112,12 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(config)
         self.feed_forward_residual = Residual(config)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Encode `x`, `(batch, src_len, d_model)`; `mask` is `(batch, 1, 1, src_len)` bool, True for real tokens."""
-        x = self.self_attention_residual(x, lambda y: self.self_attention(y, mask))
+    def forward(self, x: Tensor, mask: Tensor | None, take: TakeWeights | None = None) -> Tensor:
+        """Encode `x`, `(batch, src_len, d_model)`; `mask` is `(batch, 1, 1, src_len)` bool, True for real tokens.
+
+        `take` is given the attention weights.
+        """
+        x = self.self_attention_residual(x, lambda y: self.self_attention(y, mask, take))
         return self.feed_forward_residual(x, self.feed_forward)  # type: ignore[no-any-return]
 
 
@@ -130,7 +133,15 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(config)
         self.feed_forward_residual = Residual(config)
 
-    def forward(self, x: Tensor, causal_mask: Tensor, memory: Tensor, memory_mask: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        causal_mask: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor | None,
+        take_own: TakeWeights | None = None,
+        take_source: TakeWeights | None = None,
+    ) -> Tensor:
         """Decode all positions at once.
 
         Args:
@@ -138,20 +149,15 @@ class DecoderLayer(nn.Module):
             causal_mask: `(tgt_len, tgt_len)` bool, True where a position may be attended.
             memory: `(batch, src_len, d_model)`, the encoder's output.
             memory_mask: `(batch, 1, 1, src_len)` bool, True for real source tokens.
+            take_own: Is given the weights of the self-attention.
+            take_source: Is given those of the attention to the source.
 
         Returns:
             The shape of `x`.
         """
-        x = self.self_attention_residual(x, lambda y: self.self_attention(y, causal_mask))
-        x = self.cross_attention_residual(x, lambda y: self.cross_attention(y, memory, memory_mask))
+        x = self.self_attention_residual(x, lambda y: self.self_attention(y, causal_mask, take_own))
+        x = self.cross_attention_residual(x, lambda y: self.cross_attention(y, memory, memory_mask, take_source))
         return self.feed_forward_residual(x, self.feed_forward)  # type: ignore[no-any-return]
-
-    def attend_source(self, x: Tensor, causal_mask: Tensor, memory: Tensor, memory_mask: Tensor | None) -> Tensor:
-        """Return the weights over the source, `(batch, num_heads, tgt_len, src_len)`; arguments as in `forward`."""
-        x = self.self_attention_residual(x, lambda y: self.self_attention(y, causal_mask))
-        if self.cross_attention_residual.is_pre:
-            x = self.cross_attention_residual.norm(x)
-        return self.cross_attention.weigh_memory(x, memory, memory_mask)
 
     def build_step(self) -> LayerStep:
         """Return the function that decodes one more position of each hypothesis; see `LayerStep`.

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from mtkit.config.model import ModelConfig
+from mtkit.model.attention import TakeWeights
 from mtkit.model.cache import MAX_SHARED_BEAM, DecoderState, KVCache
 from mtkit.model.dropout import Dropout
 from mtkit.model.layers import DecoderLayer, EncoderLayer, build_norm
 from mtkit.model.linear import Linear
 from mtkit.model.positions import PositionEncoding
+
+AttentionKind = Literal["encoder", "decoder", "cross"]
+
+
+class Recorder(Protocol):
+    """Takes the attention weights of a forward pass, each where it is computed."""
+
+    def __call__(self, kind: AttentionKind, layer: int, weights: Tensor, /) -> None:
+        """Take the weights of a layer, from 0, before dropout: `(batch, num_heads, tgt_len, src_len)`, rows of sum 1.
+
+        `encoder` and `decoder` are self-attention, with queries and keys of one side; `cross` goes from the target to
+        the source.
+        """
 
 
 class Transformer(nn.Module):
@@ -95,51 +113,51 @@ class Transformer(nn.Module):
         memory, mask = self.encode(src_ids)
         return self.project(self.decode(tgt_ids, memory, mask))
 
-    def encode(self, src_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, src_ids: Tensor, record: Recorder | None = None) -> tuple[Tensor, Tensor]:
         """Encode sources.
 
         Args:
             src_ids: `(batch, src_len)` int64, padded with `pad_id` behind.
+            record: Is given the attention weights of each layer.
 
         Returns:
             The memory, `(batch, src_len, d_model)`, and its mask, `(batch, 1, 1, src_len)` bool, True for real tokens.
         """
         mask = (src_ids != self.config.pad_id)[:, None, None, :]
         x = self._embed(src_ids, self.source_embedding, self.source_positions)
-        for layer in self.encoder_layers:
-            x = self._run_layer(layer, x, mask)
+        for number, layer in enumerate(self.encoder_layers):
+            x = self._run_layer(layer, x, mask, *_find_takers(record, number, "encoder"))
         return self.encoder_norm(x), mask
 
-    def decode(self, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
+    def decode(self, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, record: Recorder | None = None) -> Tensor:
         """Return the decoder's states at all positions: `(batch, tgt_len, d_model)`; `project` makes logits of them.
 
         Args:
             tgt_ids: `(batch, tgt_len)` int64, beginning with the start id.
             memory: `(batch, src_len, d_model)`.
             memory_mask: `(batch, 1, 1, src_len)` bool.
+            record: Is given the attention weights of each layer.
         """
-        length = tgt_ids.size(1)
-        causal_mask = torch.ones(length, length, dtype=torch.bool, device=tgt_ids.device).tril()
-        x = self._embed(tgt_ids, self.target_embedding, self.target_positions)
-        for layer in self.decoder_layers:
-            x = self._run_layer(layer, x, causal_mask, memory, memory_mask)
-        return self.decoder_norm(x)  # type: ignore[no-any-return]
+        return self.decoder_norm(self._run_decoder(len(self.decoder_layers), tgt_ids, memory, memory_mask, record))  # type: ignore[no-any-return]
 
-    def attend_source(self, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, layer: int) -> Tensor:
+    def attend_source(self, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, layer: int | None) -> Tensor:
         """Return the attention weights of a decoder layer over the source: `(batch, num_heads, tgt_len, src_len)`.
 
         Args:
             tgt_ids: `(batch, tgt_len)` int64, beginning with the start id.
             memory: `(batch, src_len, d_model)`.
             memory_mask: `(batch, 1, 1, src_len)` bool.
-            layer: From 0.
+            layer: From 0; None for the mean of all layers.
         """
-        length = tgt_ids.size(1)
-        causal_mask = torch.ones(length, length, dtype=torch.bool, device=tgt_ids.device).tril()
-        x = self._embed(tgt_ids, self.target_embedding, self.target_positions)
-        for below in self.decoder_layers[:layer]:
-            x = below(x, causal_mask, memory, memory_mask)
-        return self.decoder_layers[layer].attend_source(x, causal_mask, memory, memory_mask)  # type: ignore[operator, no-any-return]
+        found: list[Tensor] = []
+
+        def record(kind: AttentionKind, number: int, weights: Tensor) -> None:
+            if kind == "cross" and layer in (None, number):
+                found.append(weights)
+
+        num_layers = len(self.decoder_layers) if layer is None else layer + 1
+        self._run_decoder(num_layers, tgt_ids, memory, memory_mask, record)
+        return found[0] if len(found) == 1 else torch.stack(found).mean(0)
 
     def project(self, states: Tensor) -> Tensor:
         """Map decoder states `(..., d_model)` to logits `(..., vocab)`."""
@@ -183,7 +201,19 @@ class Transformer(nn.Module):
         logits = self.project(state.last_norm(x))  # (batch, beam, vocab)
         return logits.expand(-1, state.beam, -1).flatten(0, 1)
 
-    def _run_layer(self, layer: nn.Module, *inputs: Tensor) -> Tensor:
+    def _run_decoder(
+        self, num_layers: int, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, record: Recorder | None
+    ) -> Tensor:
+        """Return what the first layers of the decoder make of all positions: `(batch, tgt_len, d_model)`."""
+        length = tgt_ids.size(1)
+        causal_mask = torch.ones(length, length, dtype=torch.bool, device=tgt_ids.device).tril()
+        x = self._embed(tgt_ids, self.target_embedding, self.target_positions)
+        for number, layer in enumerate(self.decoder_layers[:num_layers]):
+            takers = _find_takers(record, number, "decoder", "cross")
+            x = self._run_layer(layer, x, causal_mask, memory, memory_mask, *takers)
+        return x
+
+    def _run_layer(self, layer: nn.Module, *inputs: Tensor | TakeWeights) -> Tensor:
         if self.recompute_layers and self.training and torch.is_grad_enabled():
             return checkpoint(layer, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
         return layer(*inputs)  # type: ignore[no-any-return]
@@ -199,6 +229,25 @@ class Transformer(nn.Module):
         return self.dropout(x)  # type: ignore[no-any-return]
 
 
+def _find_takers(record: Recorder | None, layer: int, *kinds: AttentionKind) -> Sequence[TakeWeights]:
+    """Return what a layer hands its weights to; nothing where nobody asks."""
+    return [] if record is None else [partial(record, kind, layer) for kind in kinds]
+
+
+class _DrawNothing(TorchFunctionMode):
+    """Lets torch's modules leave their weights as they were allocated: drawing takes most of the time of building."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (nn.init.kaiming_uniform_, nn.init.normal_, Tensor.uniform_, Tensor.normal_):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def build_model(config: ModelConfig, is_drawn: bool = True) -> Transformer:
-    """Return a model with freshly drawn weights; not `is_drawn`, with torch's own, to be overwritten."""
-    return Transformer(config, is_drawn)
+    """Return a model with freshly drawn weights; not `is_drawn`, with whatever memory held, to be overwritten."""
+    if is_drawn:
+        return Transformer(config)
+    with _DrawNothing():
+        return Transformer(config, is_drawn=False)

@@ -17,6 +17,13 @@ from mtkit.version import __version__
 
 PageName = Literal["evaluation", "run", "explain"]
 
+# The assets of each page, in order: a style and a script each.
+_PARTS: dict[PageName, tuple[str, ...]] = {
+    "evaluation": ("base", "differences", "plots", "sentences", "evaluation"),
+    "run": ("base", "differences", "plots", "run"),
+    "explain": ("base", "explain_parts", "explain_heads", "explain_alignment", "explain_steps", "explain"),
+}
+
 _SHELL = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -49,7 +56,7 @@ def build_page(name: PageName, title: str, data: Mapping[str, Any]) -> str:
     """Return a page as text.
 
     Args:
-        name: Which: its style and script are `assets/NAME.css` and `assets/NAME.js`, behind those of all pages.
+        name: Which: its style and script are `assets/NAME.css` and `assets/NAME.js`, behind those that pages share.
         title: Its heading.
         data: What it shows: numbers, text, lists and mappings of these; no number that is not finite.
 
@@ -65,9 +72,9 @@ def build_page(name: PageName, title: str, data: Mapping[str, Any]) -> str:
     )
 
 
-def _read_assets(name: str, kind: str) -> str:
+def _read_assets(name: PageName, kind: str) -> str:
     folder = resources.files("mtkit.pages") / "assets"
-    return "\n".join((folder / f"{part}.{kind}").read_text(encoding="utf-8").strip() for part in ("base", name))
+    return "\n".join((folder / f"{part}.{kind}").read_text(encoding="utf-8").strip() for part in _PARTS[name])
 
 
 def _embed(data: Mapping[str, Any]) -> str:

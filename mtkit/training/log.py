@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl always, TensorBoard where it is installed, a log file, and the terminal."""
+"""What a run tells: metrics.jsonl, a log file, a page, the terminal, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from mtkit.checkpoint.run_folder import LOG_NAME, METRICS_NAME, RunFolder, Valid
 from mtkit.errors import writing
 from mtkit.runtime import console
 from mtkit.runtime.files import atomic_file
+from mtkit.training.report import write_report
 
 _COLUMNS = (
     f"{'step':>8} {'epoch':>6} {'loss':>8} {'valid loss':>10} {'perplexity':>10} {'BLEU':>6} {'chrF':>6} {'tok/s':>8}"
 )
+_MAX_PRINTED_SAMPLES = 2
 
 
 class TrainingLog:
@@ -44,7 +46,7 @@ class TrainingLog:
         self._board = _open_tensorboard(run, step)
 
     def close(self) -> None:
-        """Flush and close all files."""
+        """Flush and close all files, and bring the report up to date."""
         if self._is_silent:
             return
         self._status.clear()
@@ -52,6 +54,7 @@ class TrainingLog:
         self._text.close()
         if self._board is not None:
             self._board.close()
+        write_report(self._run)
 
     def say(self, message: str) -> None:
         """Print a line, and keep it in the log."""
@@ -96,7 +99,10 @@ class TrainingLog:
         validation: Validation,
         samples: Sequence[tuple[str, str, str]],
     ) -> None:
-        """Print a table row and sample translations as (source, hypothesis, reference)."""
+        """Print a table row and sample translations as (source, hypothesis, reference), and write the report.
+
+        All samples are in the record of the validation, and so in the report; the first two are printed.
+        """
         if self._is_silent:
             return
         if not self._has_header:
@@ -106,10 +112,11 @@ class TrainingLog:
             f"{validation.step:>8,} {epoch:>6} {train_loss:>8.3f} {validation.loss:>10.3f} "
             f"{perplexity(validation.loss):>10.2f} {validation.bleu:>6.2f} {validation.chrf:>6.2f} {rate:>8,.0f}"
         )
-        for source, hypothesis, reference in samples:
+        for source, hypothesis, reference in samples[:_MAX_PRINTED_SAMPLES]:
             self.say(f"           source     {source}")
             self.say(f"           hypothesis {hypothesis}")
             self.say(f"           reference  {reference}")
+        write_report(self._run)
 
     def _write_text(self, message: str) -> None:
         with writing(self._run.path / LOG_NAME):

@@ -13,6 +13,7 @@ from mtkit.checkpoint.initial import initialize_from
 from mtkit.checkpoint.model_folder import ModelParts, read_parts, write_model_folder, write_parts
 from mtkit.checkpoint.run_folder import (
     RECIPE_NAME,
+    REPORT_NAME,
     Extension,
     MicroBatch,
     RunFolder,
@@ -42,6 +43,7 @@ from mtkit.training.interrupts import tolerate_save_requests
 from mtkit.training.micro_batch import fit_micro_batch
 from mtkit.training.model_card import build_model_card
 from mtkit.training.parallel import TrainedModel
+from mtkit.training.report import write_report
 from mtkit.training.trainer import Trainer, measure_seconds_per_step
 from mtkit.training.updates import UpdateReader
 from mtkit.training.validation import Validator
@@ -401,17 +403,21 @@ def _finish(run: RunFolder, recipe: Recipe, trainer: Trainer) -> None:
     weights = average_weights(paths) if len(chosen) > 1 else read_tensors(paths[0])
     check_weights(trainer.trained.model, weights, paths[0])
     scores: Validation | None = None
+    has_report = False
     if trainer.validator is not None:
         scores = trainer.validator.validate(trainer.trained.model, trainer.state.step, weights).scores
     if processes.is_main:
         parts = read_parts(run.path)
         card = build_model_card(run, recipe, parts.config, weights, chosen, scores)
         write_model_folder(run.model, parts, weights, card)
+        has_report = write_report(run, is_finished=True, model_scores=scores)
         run.write_record(run.read_record().model_copy(update={"is_finished": True}))
     processes.wait()
     made_of = f"the average of {len(chosen)} checkpoints" if len(chosen) > 1 else chosen[0].name
     quality = f"; validation loss {scores.loss:.3f}, BLEU {scores.bleu:.2f} (greedy)" if scores is not None else ""
     console.say(f"the model is {made_of}{quality}: {run.model}")
+    if has_report:
+        console.say(f"how the training went: {run.path / REPORT_NAME}")
 
 
 def _choose_checkpoints(run: RunFolder, recipe: Recipe) -> list[Path]:

@@ -342,6 +342,7 @@ class Trainer:
         values = result.scores.model_dump(exclude={"step"})
         log.record("validation", self.state.step, {**values, "elapsed_seconds": elapsed, "samples": result.samples})
         log.show_validation(self.state.epoch, *self._loss_and_rate(), result.scores, result.samples)
+        self.clock.validated += time.perf_counter() - started - elapsed  # writing the report is a part of it
 
     def _validations_since_best(self) -> int:
         """Return how many validations came after the best one, by the records of the run."""

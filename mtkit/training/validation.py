@@ -21,6 +21,9 @@ from mtkit.model.transformer import Transformer, build_model
 from mtkit.runtime.distributed import Processes
 from mtkit.training.batch_loss import BatchLoss
 
+# How many sentences are shown with their translations.
+_MAX_SAMPLES = 4
+
 
 @dataclass(frozen=True)
 class ValidationResult:
@@ -67,7 +70,7 @@ class Validator:
         self.sources = [pair.source for pair in pairs]
         self.requests = [Request(pair.source, corpus.tag_of(pair.corpus)) for pair in pairs]
         self.references = [pair.target for pair in pairs]
-        self.sample_rows = sorted({len(pairs) // 3, 2 * len(pairs) // 3})
+        self.sample_rows = sorted({part * len(pairs) // (_MAX_SAMPLES + 1) for part in range(1, _MAX_SAMPLES + 1)})
         self._copy: Transformer | None = None
 
     def validate(self, model: Transformer, step: int, weights: dict[str, Tensor] | None = None) -> ValidationResult:

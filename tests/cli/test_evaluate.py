@@ -1,14 +1,39 @@
 import gzip
 import io
 import json
+import random
+import re
 import shutil
 
 import pytest
 
 import mtkit
+from mtkit.evaluation.metrics import Evaluator
+from mtkit.evaluation.significance import Measure, compare_systems
 
 REFERENCE = ["Der Hund läuft im Park.", "", "Die Katze schläft heute nicht.", "Ein Kind sieht den Hund."]
 HYPOTHESIS = ["Der Hund läuft durch den Park.", "Nichts.", "Die Katze schläft nicht.", "Ein Kind sieht den Hund."]
+TRIALS = ["--set", "evaluation.randomization_trials=100"]
+FAST = ["--set", "evaluation.bootstrap_samples=100", "--set", "evaluation.randomization_trials=100"]
+NO_TESTS = ["--set", "evaluation.bootstrap_samples=0", "--set", "evaluation.randomization_trials=0"]
+DRAW = random.Random(1)
+MANY = [
+    " ".join(DRAW.choices(["der", "ein", "Hund", "Katze", "läuft", "im", "Park"], k=DRAW.randint(4, 12)))
+    for _ in range(60)
+]
+GOOD = [line if DRAW.random() < 0.8 else line.replace("Hund", "Wal") for line in MANY]
+
+
+@pytest.fixture
+def many(write, monkeypatch, tmp_path):
+    """Put 60 lines of a source, a reference, and three systems into the working directory."""
+    write("src", [line.upper()[::-1] for line in MANY])
+    write("ref", MANY)
+    write("good", GOOD)
+    write("bad", [" ".join(line.split()[::2]) for line in MANY])
+    shutil.copy(tmp_path / "good", tmp_path / "same")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture
@@ -22,11 +47,18 @@ def files(write, monkeypatch, tmp_path):
 
 
 def test_json_holds_the_scores_of_each_system_in_order(run, files):
-    result = run("evaluate", "bad", "good", "--reference", "ref", "--json")
+    result = run("evaluate", "bad", "good", "--reference", "ref", "--json", *TRIALS)
     assert result.code == 0
     report = json.loads(result.out)
-    assert list(report) == ["systems", "comparisons"]
-    assert report["comparisons"] == []
+    assert list(report) == [
+        "systems",
+        "tests",
+        "comparisons",
+        "breakdowns",
+        "changes",
+        "reference_count",
+        "sentence_count",
+    ]
     assert [system["name"] for system in report["systems"]] == ["bad", "good"]
     expected = mtkit.evaluate(HYPOTHESIS, REFERENCE)
     good = report["systems"][1]
@@ -50,9 +82,145 @@ def test_the_table_shows_scores_intervals_and_signatures(run, files):
 
 
 def test_a_system_may_be_given_twice(run, files):
-    report = json.loads(run("evaluate", "good", "bad", "good", "-r", "ref", "--json").out)
+    report = json.loads(run("evaluate", "good", "bad", "good", "-r", "ref", "--json", *FAST).out)
     assert [system["name"] for system in report["systems"]] == ["good", "bad", "good"]
     assert report["systems"][0] == report["systems"][2]
+
+
+def test_the_comparisons_are_those_of_the_library(run, files):
+    flags = ["--set", "evaluation.randomization_trials=100", "--set", "evaluation.seed=3"]
+    report = json.loads(run("evaluate", "bad", "good", "-r", "ref", "--json", *flags).out)
+    evaluator = Evaluator([REFERENCE])
+    counts = [evaluator.count([line[::-1] for line in HYPOTHESIS]), evaluator.count(HYPOTHESIS)]
+    measures = [Measure(m, evaluator.scorer(m), [c[m] for c in counts]) for m in ("bleu", "chrf", "ter")]
+    expected = compare_systems(measures, randomization_trials=100, seed=3)
+    assert report["tests"] == {"bootstrap_samples": 1000, "randomization_trials": 100, "seed": 3}
+    assert [(row["metric"], row["bootstrap_p"], row["randomization_p"]) for row in report["comparisons"]] == [
+        (c.metric, c.bootstrap_p, c.randomization_p) for c in expected
+    ]
+
+
+def test_the_table_marks_what_differs_significantly(run, many):
+    result = run("evaluate", "good", "bad", "same", "-r", "ref", *FAST)
+    assert result.code == 0
+    bad, same = (line for line in result.out.split("Difference to good\n")[1].splitlines()[1:3])
+    assert bad.startswith("bad ")
+    assert bad.count("* (0.0") == 3
+    assert same.split() == ["same", *["+0.00", "(1.0000,", "1.0000)"] * 3]
+    assert "p by paired bootstrap (100 resamples) and paired approximate randomisation (100 trials)" in result.out
+    assert "* significant: p < 0.05 in both tests\n" in result.out
+    assert "warning: good and same hold the same translations" in result.err
+
+
+def test_one_test_or_none(run, many):
+    one = run("evaluate", "good", "bad", "-r", "ref", *FAST, "--set", "evaluation.bootstrap_samples=0").out
+    assert "p by paired approximate randomisation (100 trials), seed 12345\n" in one
+    assert "p < 0.05 in this test" in one
+    none = run("evaluate", "good", "bad", "-r", "ref", *NO_TESTS).out
+    assert "no test of significance" in none
+    assert "*" not in none
+
+
+def test_markdown_is_a_table_with_signatures(run, many, write):
+    write("_b_[x](y).txt", ["a | b *c* d_e <b> &amp; `f`", *GOOD[1:]])
+    result = run("evaluate", "good", "_b_[x](y).txt", "-r", "ref", "--markdown", "--analysis", *FAST)
+    lines = result.out.splitlines()
+    assert lines[:2] == ["| system | BLEU | chrF2++ | TER | length ratio |", "| --- | --- | --- | --- | --- |"]
+    assert lines[3].startswith(r"| \_b\_[x]\(y).txt | ")
+    assert any(line.startswith("- BLEU: nrefs:1|bs:100|") for line in lines)
+    assert r"- \* significant: p < 0.05 in both tests" in lines
+    assert any(line.endswith(r" | a \| b \*c\* d_e \<b> \&amp; \`f\` |") for line in lines)
+    tables = re.split(r"\n(?!\|)", result.out)
+    widths = [{len(re.findall(r"(?<!\\)\|", line)) for line in table.strip().splitlines()} for table in tables]
+    assert all(len(width) == 1 for width in widths if width)
+
+
+def test_the_analysis_shows_where_the_errors_are(run, many, write):
+    write("labels", ["web", "news", "web"] * 20)
+    write("train", [*(line for line in MANY if "Katze" not in line), "selten"])
+    flags = ["--analysis", "--train", "train", "--labels", "labels", "--source", "src"]
+    report = json.loads(run("evaluate", "good", "bad", "-r", "ref", *flags, "--json", *FAST).out)
+    lost = report["changes"][0]["lost"]
+    for form in ([], ["--markdown"]):
+        out = run("evaluate", "good", "bad", "-r", "ref", *flags, *form, *FAST).out
+        titles = [
+            "Odd lines, of 60",
+            "By source length: words of the source",
+            "By rare words: times that",
+            "By corpus: ",
+        ]
+        places = [out.index(title) for title in titles]
+        assert places == sorted(places)
+        assert re.search(r"\bnews\W+20\W+good\W+\d", out)
+        assert re.search(r"\bweb\W+40\W+good\W+\d", out)
+        assert "bad: sentences that lost most against good, in sentence chrF2++" in out
+        shown = [int(line) for line in re.findall(r"(?m)^\W*(\d+)\W+source ", out)]
+        assert shown[-5:] == [row + 1 for row in lost[:5]]
+    assert "--source FILE" in run("evaluate", "good", "-r", "ref", "--analysis", *FAST).out
+
+
+def test_rare_words_are_counted_in_a_prepared_corpus_too(run, many, write):
+    lines = [f"der {a} {b} {number}" for a in ("Hund", "Aal") for b in ("Wal", "Bär", "Wolf") for number in range(15)]
+    write("train.en", [line[::-1] for line in lines])
+    write("train.de", lines)
+    texts = ["--source", "train.en", "--target", "train.de"]
+    assert run("prepare", *texts, "--vocab-size", 50, "-o", "corpus").code == 0
+    write("three", ["Aal Katze.", "Aal", "Hund 3"])
+    flags = ["--train", "corpus", "--metric", "bleu", "--json", *FAST]
+    (_, rare) = json.loads(run("evaluate", "three", "-r", "three", *flags).out)["breakdowns"]
+    assert [(group["label"], group["sentences"]) for group in rare["groups"]] == [("0", 1), ("1-9", 1), ("10-99", 1)]
+
+
+def test_every_line_of_a_training_text_is_counted(run, many, write):
+    write("two", ["Aal Hund", "Wal"])
+    write("train", ["Aal", "Hund", "Hund", "Wal"])
+    flags = ["--train", "train", "--metric", "bleu", "--json", *FAST]
+    (_, rare) = json.loads(run("evaluate", "two", "-r", "two", *flags).out)["breakdowns"]
+    assert [(group["label"], group["sentences"]) for group in rare["groups"]] == [("1-9", 2)]
+
+
+def test_without_the_training_text_nothing_is_said_of_rare_words(run, many):
+    report = json.loads(run("evaluate", "good", "-r", "ref", "--json", *FAST).out)
+    assert [breakdown["by"] for breakdown in report["breakdowns"]] == ["reference length"]
+    assert report["systems"][0]["oddities"]["untranslated"] is None
+
+
+def test_other_metrics_are_shown_beside_ours(run, many, write):
+    write("comet.tsv", ["bad\tgood", *(f"{0.1 + row / 1000}\t{0.9 + row / 1000}" for row in range(60))])
+    write("big.tsv", ["bad\tgood", *["10\t90"] * 60])
+    flags = ["--scores", "comet.tsv", "--scores", "x=big.tsv", "--metric", "bleu", *FAST]
+    result = run("evaluate", "good", "bad", "-r", "ref", *flags)
+    assert re.search(r"system\s+BLEU\s+comet\s+x\s+length ratio", result.out)
+    assert re.search(r"0\.9295 \[0\.92\d\d, 0\.93\d\d\]\s+90\.00 \[90\.00, 90\.00\]", result.out)
+    assert re.search(r"-0\.8000\* \(0\.0099, 0\.0099\)\s+-80\.00\* ", result.out)
+    assert "comet: mean of the values given" in result.out
+    report = json.loads(run("evaluate", "good", "bad", "-r", "ref", "--json", *flags).out)
+    assert report["systems"][1]["external"]["comet"]["score"] == pytest.approx(0.1295)
+    assert [row["metric"] for row in report["comparisons"]] == ["bleu", "comet", "x"]
+
+
+def test_the_report_is_a_page_with_all_sentences(run, many):
+    result = run("evaluate", "good", "bad", "-r", "ref", "--source", "src", "--report", "pages/out.html", *FAST)
+    assert result.code == 0
+    assert result.err == "the report is pages/out.html\n"
+    assert "Difference to good" in result.out
+    page = (many / "pages" / "out.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    printed = json.loads(run("evaluate", "good", "bad", "-r", "ref", "--source", "src", "--json", *FAST).out)
+    assert {key: data[key] for key in printed} == printed
+    assert [sentence["hypotheses"][0] for sentence in data["sentences"]] == GOOD
+
+
+def test_mixed_up_texts_are_told(run, many):
+    flags = ["--source", "src", *FAST]
+    assert "good is given more than once" in run("evaluate", "good", "good", "-r", "ref", *flags).err
+    assert (
+        "ref holds the lines of the reference ref: its scores say nothing"
+        in run("evaluate", "ref", "-r", "ref", *flags).err
+    )
+    assert "60 of 60 lines of src are those of the source" in run("evaluate", "src", "-r", "ref", *flags).err
+    assert "the reference ref is given more than once" in run("evaluate", "good", "-r", "ref", "-r", "ref", *flags).err
 
 
 def test_several_references_count_together(run, files, write):
@@ -64,7 +232,7 @@ def test_several_references_count_together(run, files, write):
 
 def test_compressed_files_and_foreign_line_ends_are_read(run, files):
     (files / "good.gz").write_bytes(gzip.compress("\r\n".join(HYPOTHESIS).encode()))
-    result = run("evaluate", "good", "good.gz", "-r", "ref", "--json", "--save", "kept")
+    result = run("evaluate", "good", "good.gz", "-r", "ref", "--json", "--save", "kept", *FAST)
     systems = json.loads(result.out)["systems"]
     assert systems[0]["bleu"] == systems[1]["bleu"]
     kept = [path.read_bytes() for path in (files / "kept").iterdir()]
@@ -79,7 +247,7 @@ def test_a_line_separator_of_unicode_is_no_line_end(run, files, write):
 def test_standard_input_is_a_system(run, files, monkeypatch):
     text = "\n".join(HYPOTHESIS) + "\n"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-    systems = json.loads(run("evaluate", "-", "good", "-r", "ref", "--json").out)["systems"]
+    systems = json.loads(run("evaluate", "-", "good", "-r", "ref", "--json", *FAST).out)["systems"]
     assert systems[0]["name"] == "-"
     assert systems[0]["bleu"] == systems[1]["bleu"]
 
@@ -87,7 +255,7 @@ def test_standard_input_is_a_system(run, files, monkeypatch):
 def test_settings_reach_sacrebleu(run, files):
     flags = ["--metric", "bleu", "--lowercase", "--tokenize", "char", "--set", "evaluation.bootstrap_samples=0"]
     (system,) = json.loads(run("evaluate", "good", "-r", "ref", "--json", *flags).out)["systems"]
-    assert system.keys() == {"name", "bleu", "length_ratio"}
+    assert system.keys() == {"name", "bleu", "length_ratio", "external", "oddities"}
     assert system["bleu"]["interval"] is None
     assert "case:lc" in system["bleu"]["signature"]
     assert "tok:char" in system["bleu"]["signature"]
@@ -98,7 +266,7 @@ def test_a_recipe_gives_the_settings_and_flags_win(run, files, write):
     (system,) = json.loads(
         run("evaluate", "good", "-r", "ref", "--json", "--recipe", "r.yaml", "--metric", "bleu").out
     )["systems"]
-    assert list(system) == ["name", "bleu", "length_ratio"]
+    assert list(system)[:3] == ["name", "bleu", "length_ratio"]
     assert "tok:intl" in system["bleu"]["signature"]
 
 
@@ -110,7 +278,7 @@ def test_the_target_language_decides_the_tokenizer(run, files):
 
 def test_a_model_translates_the_source(run, files, model_folder, write):
     write("src", ["the dog runs.", "", "a cat sees it.", "the man jumps over the house."])
-    result = run("evaluate", model_folder, "good", "-r", "ref", "--source", "src", "--save", "kept", "--json")
+    result = run("evaluate", model_folder, "good", "-r", "ref", "--source", "src", "--save", "kept", "--json", *FAST)
     assert result.code == 0, result.err
     translator = mtkit.Translator.load(model_folder)
     hypotheses = translator.translate((files / "src").read_text().splitlines())
@@ -122,10 +290,19 @@ def test_a_model_translates_the_source(run, files, model_folder, write):
     assert (first["name"], second["name"]) == (str(model_folder), "good")
 
 
+def test_a_training_text_that_is_missing_is_told_before_a_model_translates(
+    run, files, model_folder, monkeypatch, write
+):
+    write("src", ["a", "b", "c", "d"])
+    monkeypatch.setattr("mtkit.cli.systems.translate_lines", None)
+    result = run("evaluate", model_folder, "-r", "ref", "--source", "src", "--train", "missing")
+    assert (result.code, "at: missing" in result.err) == (3, True)
+
+
 def test_systems_of_the_same_name_are_kept_apart(run, files, write):
     write("a/hyp", HYPOTHESIS)
     write("a_hyp", REFERENCE)
-    assert run("evaluate", "a/hyp", "a_hyp", "-r", "ref", "--save", "kept").code == 0
+    assert run("evaluate", "a/hyp", "a_hyp", "-r", "ref", "--save", "kept", *FAST).code == 0
     assert sorted(path.name for path in (files / "kept").iterdir()) == ["a_hyp-2.txt", "a_hyp.txt"]
 
 
@@ -147,12 +324,25 @@ def test_systems_of_the_same_name_are_kept_apart(run, files, write):
         (["good", "-r", "ref", "--set", "evaluation.seed=x"], 2, "'evaluation.seed' must be a valid integer"),
         (["good", "-r", "ref", "--save", "good"], 7, "cannot write"),
         (["good", "-r", "ref", "--tokenize", "ja-mecab"], 3, "ja-mecab is not installed"),
+        (["good", "-r", "ref", "--json", "--markdown"], 2, "--json and --markdown exclude each other"),
+        (["good", "-r", "ref", "--source", "ref"], 3, "the reference is the source"),
+        (["good", "-r", "ref", "--source", "short"], 3, "the source has 2 lines, the reference 4"),
+        (["good", "-r", "ref", "--labels", "short"], 3, "2 labels, the reference has 4 lines"),
+        (["good", "-r", "ref", "--labels", "columns"], 3, "several columns"),
+        (["good", "-r", "ref", "--report", "folder"], 7, "a folder, not a file"),
+        (["missing", "-r", "ref", "--train", "void"], 3, "no such file"),
+        (["good", "-r", "ref", "--train", "folder"], 3, "not a prepared corpus"),
+        (["good", "-r", "ref", "--scores", "missing.tsv"], 3, "no such file"),
+        (["good", "-r", "ref", "--scores", "short"], 3, "is none of the systems"),
+        (["good", "-r", "ref", "--scores", "bleu=short"], 2, "'bleu' is no name for another metric"),
+        (["good", "-r", "ref", "--scores", "x=a", "--scores", "x=b"], 2, "two metrics are called x"),
     ],
 )
 def test_a_mistake_is_one_line_and_a_fix(run, files, write, model_folder, arguments, code, message):
     write("short", HYPOTHESIS[:2])
     write("nothing", "")
     write("blank", ["", "", ""])
+    write("columns", ["a\tb"] * 4)
     (files / "binary").write_bytes(b"a\0b\n")
     (files / "latin").write_bytes("läuft\n".encode("latin-1"))
     (files / "folder").mkdir()

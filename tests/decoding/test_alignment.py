@@ -11,12 +11,13 @@ import torch
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.tokenizer import Tokenizer, learn_tokenizer
 from mtkit.decoding.alignment import (
-    align,
-    choose_layer,
+    check_layer,
     decode_with_replacements,
-    default_layer,
     find_replacements,
-    join_words,
+    find_words,
+    join_weights,
+    link,
+    link_words,
     weigh,
 )
 from mtkit.errors import RecipeError
@@ -60,24 +61,35 @@ def weigh_plainly(model, source, target, layer):
 @torch.inference_mode()
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("layer", [1, 3])
-def test_weights_are_those_of_the_step_in_which_the_token_is_the_input(make_model, norm, layer):
+def test_weights_are_those_of_the_step(make_model, norm, layer):
     model = make_model(norm=norm)
     for source, target in zip(SOURCES, TARGETS, strict=True):
-        (found,) = weigh(model, torch.tensor([source]), [target], layer)
-        assert found.shape == (len(target), len(source) - 1)
-        expected = weigh_plainly(model, source, target, layer)
-        torch.testing.assert_close(found, expected[1:, : len(source) - 1], atol=1e-6, rtol=0)
+        expected = weigh_plainly(model, source, target, layer)[:, : len(source) - 1]
+        for step, rows in (("input", expected[1:]), ("output", expected[:-1])):
+            (found,) = weigh(model, torch.tensor([source]), [target], layer, step=step)
+            assert found.shape == (len(target), len(source) - 1)
+            torch.testing.assert_close(found, rows, atol=1e-6, rtol=0)
 
 
 @torch.inference_mode()
-def test_a_sentence_alone_is_the_sentence_in_a_batch(make_model, pad):
+def test_the_default_is_the_mean_of_all_layers_in_the_step_that_produces_the_token(make_model):
     model = make_model()
-    together = weigh(model, pad(SOURCES), TARGETS, 2)
+    layers = [weigh(model, torch.tensor([SOURCES[0]]), [TARGETS[0]], layer, step="output")[0] for layer in (1, 2, 3)]
+    (found,) = weigh(model, torch.tensor([SOURCES[0]]), [TARGETS[0]])
+    torch.testing.assert_close(found, torch.stack(layers).mean(0))
+    assert not torch.allclose(layers[0], layers[1])
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("layer", [2, None])
+def test_a_sentence_alone_is_the_sentence_in_a_batch(make_model, pad, layer):
+    model = make_model()
+    together = weigh(model, pad(SOURCES), TARGETS, layer)
     for source, target, found in zip(SOURCES, TARGETS, together, strict=True):
-        torch.testing.assert_close(found, weigh(model, torch.tensor([source]), [target], 2)[0], atol=1e-6, rtol=0)
-    links = align(model, pad(SOURCES), TARGETS, 2)
-    assert [len(of_one) for of_one in links] == [4, 1, 0, 0]
-    assert links == [align(model, torch.tensor([s]), [t], 2)[0] for s, t in zip(SOURCES, TARGETS, strict=True)]
+        alone = weigh(model, torch.tensor([source]), [target], layer)[0]
+        torch.testing.assert_close(found, alone, atol=1e-6, rtol=0)
+        assert link(found) == link(alone)
+    assert [len(link(weights)) for weights in together] == [4, 1, 0, 0]
 
 
 class Written:
@@ -100,10 +112,22 @@ def test_eos_and_tags_are_left_out(make_model):
         make_model().config,
         [[[[0.0] * 4, [0.5, 0.1, 0.3, 0.1], [0.1, 0.1, 0.1, 0.7]], [[0.0] * 4] * 2 + [[0.1, 0.3, 0.1, 0.5]]]],
     )
-    (weights,) = weigh(model, torch.tensor([[5, 6, 7, EOS]]), [[8, 9]], 1, [1])
+    source, target = torch.tensor([[5, 6, 7, EOS]]), [[8, 9]]
+    (weights,) = weigh(model, source, target, 1, [1], step="input")
     torch.testing.assert_close(weights, torch.tensor([[0.05, 0.15], [0.2, 0.1]]))
-    assert align(model, torch.tensor([[5, 6, 7, EOS]]), [[8, 9]], 1, [1]) == [[(1, 0), (0, 1)]]
-    assert align(model, torch.tensor([[5, 6, 7, EOS]]), [[8, 9]], 1) == [[(0, 0), (1, 1)]]
+    assert link(weights) == [(1, 0), (0, 1)]
+    assert link(weigh(model, source, target, 1, step="input")[0]) == [(0, 0), (1, 1)]
+
+
+def test_a_link_is_the_largest_share_not_the_largest_weight():
+    # Both target words look at the last source word most, but it is the second's: the first has all of source word 0.
+    weights = torch.tensor([[0.4, 0.0, 0.5], [0.0, 0.1, 0.9]])
+    assert link(weights) == [(0, 0), (2, 1)]
+    # A word that is alone has the source word of greatest weight, and not the first of those that are its own.
+    assert link(torch.tensor([[0.1, 0.2, 0.6, 0.1]])) == [(2, 0)]
+    # What hardly anybody looks at is nobody's largest share by accident.
+    assert link(torch.tensor([[0.001, 0.9, 0.099], [0.0, 0.6, 0.4]])) == [(1, 0), (2, 1)]
+    assert link(torch.zeros(0, 3)) == link(torch.zeros(3, 0)) == []
 
 
 @pytest.fixture
@@ -129,25 +153,33 @@ def test_a_model_that_attends_to_the_word_it_is_given_aligns_it(pad, dictionary)
     orders = [[0, 1, 2, 3], [3, 5, 0, 1, 4, 2]]
     targets = [[source[place] for place in order] for source, order in zip(sources, orders, strict=True)]
     expected = [[(place, number) for number, place in enumerate(order)] for order in orders]
-    assert align(dictionary, pad(sources), targets, 1) == expected
+    assert [link(weights) for weights in weigh(dictionary, pad(sources), targets, 1, step="input")] == expected
 
 
-def test_the_middle_layer_is_the_default():
-    assert [default_layer(n) for n in range(1, 7)] == [1, 1, 2, 2, 3, 3]
-    assert choose_layer(None, 6) == 3
-    assert choose_layer(6, 6) == 6
+def test_a_layer_that_is_not_there():
+    check_layer(None, 6)
+    check_layer(6, 6)
     with pytest.raises(RecipeError, match="no decoder layer 7: the model has 6"):
-        choose_layer(7, 6)
+        check_layer(7, 6)
 
 
-def test_links_of_words():
-    source = ["▁The", "▁l", "ove", "ly", "▁", "do", "g", "."]
-    target = ["▁Der", "▁Hund", "."]
-    links = [(0, 0), (5, 1), (6, 1), (2, 1), (7, 2), (4, 0)]
-    assert join_words(links, source, target) == [(0, 0), (1, 1), (2, 0), (2, 1)]
-    assert join_words([(0, 2), (1, 0), (2, 1)], ["The▁", "do", "g▁"], ["un", "known", "▁text"]) == [(0, 1), (1, 0)]
-    assert join_words([(0, 0), (1, 1)], ["▁on▁the", "▁way"], ["▁x", "▁"]) == [(0, 0), (2, 0)]
-    assert join_words([], [], []) == []
+def test_words_of_pieces():
+    assert find_words(["▁The", "▁l", "ove", "ly", "▁", "do", "g", "."]) == [0, 1, 1, 1, 2, 2, 2, 2]
+    assert find_words(["The▁", "do", "g▁"]) == [0, 1, 1]
+    assert find_words(["▁on▁the", "▁way"]) == [0, 2]
+    assert find_words(["▁x", "▁"]) == [0, 0]
+    assert find_words([]) == []
+
+
+def test_weights_of_words_are_sums_over_keys_and_means_over_queries():
+    weights = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.5, 0.1, 0.4, 0.0], [0.2, 0.2, 0.2, 0.4]])
+    joined = join_weights(weights, [0, 0, 1, 1], [0, 0, 1])
+    torch.testing.assert_close(joined, torch.tensor([[0.45, 0.55], [0.4, 0.6]]))
+    torch.testing.assert_close(joined.sum(1), torch.ones(2))
+    # A word that no token begins has neither weights nor links.
+    assert join_weights(weights, [0, 0, 2, 2], [0, 0, 2]).shape == (3, 3)
+    assert link_words(weights, [0, 0, 2, 2], [0, 0, 2]) == [(0, 0), (2, 2)]
+    assert link_words(torch.zeros(0, 0), [], []) == []
 
 
 LINES = ["the dog runs over the street.", "a cat sees the big red house", "das Haus und der Hund, die Katze (dort)"] * 5

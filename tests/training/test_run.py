@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,6 +41,8 @@ def run(corpus_path, make_recipe, tmp_path):
 def test_writes_what_it_promises(run):
     names = {p.name for p in run.path.iterdir()}
     assert {"recipe.yaml", "run.json", "config.json", "checkpoints", "metrics.jsonl", "log.txt", "model"} <= names
+    assert "report.html" in names
+    assert not [name for name in names if name.startswith(".")]
     assert {p.name for p in run.model.iterdir()} == {"config.json", "model.safetensors", "shared.spm", "README.md"}
     assert [p.name for p in run.list_checkpoints()] == [f"step-{n:08d}" for n in (5, 10, 15, 20)]
     kinds = [(r["kind"], r["step"]) for r in run.read_metrics()]
@@ -306,3 +309,71 @@ def test_skipped_updates_leave_metrics_and_checkpoints_finite(corpus_path, make_
     assert "NaN" not in (run.path / "metrics.jsonl").read_text()
     assert [r["step"] for r in run.read_metrics() if r["kind"] == "train"] == [5, 15, 20]
     assert run.read_state(run.list_checkpoints()[-1]).skipped_updates == 6
+
+
+def read_report(run):
+    text = (run.path / "report.html").read_text(encoding="utf-8")
+    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+
+
+def test_the_report_shows_the_run_in_a_browser(run, open_page):
+    page = open_page(run.path / "report.html")
+    assert page.title() == "Training run run"
+    last = [r for r in run.read_metrics() if r["kind"] == "validation"][-1]
+    row = page.locator("table", has_text="Perplexity").locator("tbody tr").last
+    assert row.locator("td").first.inner_text() == "20"
+    assert row.inner_text().split()[1:2] == [f"{last['loss']:.3f}"]
+    assert [s["translations"][-1][2] for s in read_report(run)["samples"]] == [s[1] for s in last["samples"]]
+    facts = page.locator(".facts").inner_text()
+    assert "State\nfinished" in facts
+    assert "en to de" in facts
+    page.locator("summary").click()
+    assert page.locator("pre").text_content() == (run.path / "recipe.yaml").read_text(encoding="utf-8")
+
+
+def test_a_run_that_goes_on_keeps_the_translations_of_before(run, corpus_path, make_recipe):
+    before = read_report(run)
+    assert before["is_finished"]
+    assert before["model_scores"]["bleu"] >= 0
+    train(corpus_path, make_recipe("training.max_steps=40"), run.path, extend=True)
+    after = read_report(run)
+    assert [row["step"] for row in after["validations"]] == [10, 20, 30, 40]
+    assert after["validations"][:2] == before["validations"]
+    assert len(after["samples"]) == len(before["samples"]) == 4
+    assert {(s["translations"][0][0], s["translations"][-1][1]) for s in after["samples"]} == {(10, 40)}
+
+
+def test_the_report_is_brought_up_to_date_at_each_validation(corpus_path, make_recipe, tmp_path, monkeypatch):
+    seen = []
+    honest = Trainer.make_update
+
+    def make_update(self, update, *rest):
+        if self.run.path.joinpath("report.html").exists():
+            seen.append((update.step, [row["step"] for row in read_report(self.run)["validations"]]))
+        return honest(self, update, *rest)
+
+    monkeypatch.setattr(Trainer, "make_update", make_update)
+    train(corpus_path, make_recipe("training.max_steps=25"), tmp_path / "run")
+    assert seen == [(step, [10] if step <= 20 else [10, 20]) for step in range(11, 26)]
+
+
+@pytest.mark.parametrize("failing", ["atomic_file", "build_run_page"])
+def test_a_report_that_cannot_be_written_stops_nothing(corpus_path, make_recipe, tmp_path, monkeypatch, capfd, failing):
+    import errno
+
+    from mtkit.errors import writing
+
+    def refuse(given):
+        if failing == "build_run_page":
+            raise KeyError("step")
+        with writing(given):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"mtkit.training.report.{failing}", refuse)
+    outcome = train(corpus_path, make_recipe(), tmp_path / "run")
+    assert outcome.model is not None
+    assert not (tmp_path / "run" / "report.html").exists()
+    said = capfd.readouterr().err
+    reason = "KeyError: 'step'" if failing == "build_run_page" else "cannot write: No space left on device"
+    assert f"warning: the report is not up to date: {reason}" in said
+    assert "how the training went" not in said

@@ -36,7 +36,7 @@ function table(caption, columns, rows) {
       i === 0 && !columns[i].isNumber ? element("th", { scope: "row" }, cell)
         : element("td", { class: columns[i].isNumber ? "number" : null }, cell))));
   return element("div", { class: "scroll" },
-    element("table", {}, element("caption", {}, caption),
+    element("table", {}, element("caption", {}, element("span", { class: "caption" }, caption)),
       element("thead", {}, element("tr", {}, head)), element("tbody", {}, body)));
 }
 

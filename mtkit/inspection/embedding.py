@@ -1,0 +1,275 @@
+"""Sentence vectors: the states of a model's encoder, pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mtkit.config.decoding import DecodingSection
+from mtkit.corpus.tokenizer import Tokenizer
+from mtkit.decoding.lines import clean_source
+from mtkit.decoding.splitting import split_line
+from mtkit.decoding.tags import find_head
+from mtkit.errors import DeviceError, RecipeError
+from mtkit.model.transformer import Transformer
+from mtkit.runtime.device import DeviceName, resolve_device, resolve_inference_precision, set_threads
+from mtkit.runtime.memory import is_out_of_memory
+
+Pooling = Literal["mean", "max", "first"]
+Matrix = npt.NDArray[np.float32]
+
+# So many batches of lines are read ahead and sorted by length.
+WINDOW_BATCHES = 16
+
+
+@dataclass
+class Counts:
+    """What was embedded.
+
+    Attributes:
+        num_lines: All lines.
+        num_empty: Lines without a token; their vectors are zero.
+        num_split: Lines too long for the model, embedded in parts.
+        num_tokens: Tokens of the text, tags and EOS left out.
+    """
+
+    num_lines: int = 0
+    num_empty: int = 0
+    num_split: int = 0
+    num_tokens: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_lines:,} lines, {self.num_tokens:,} tokens; empty lines, with a vector of zeros: "
+            f"{self.num_empty:,}; lines embedded in parts: {self.num_split:,}"
+        )
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """A line or a part of one, as token ids with tag and EOS."""
+
+    line: int
+    token_ids: list[int]
+
+
+class Embedder:
+    """Turns lines of text into vectors.
+
+    ```python
+    embedder = Embedder.load("run")
+    vectors = embedder.embed(["A dog runs.", "A cat sleeps."])  # (2, d_model) float32
+    ```
+
+    Pooled are the states of the text's own tokens: the tag and EOS are the same for each sentence, and what a model
+    writes to their places differs with the language asked for. A line without a token gets a vector of zeros. One too
+    long for the model is cut into parts: of these the maximum is taken (`max`), or the mean weighted by their tokens.
+
+    Args:
+        model: In evaluation mode, on `device`.
+        tokenizer: Of the source side.
+        decoding: Tag, batching and the longest part; the rest is not looked at.
+        device: Where the model lies; the CPU by default.
+        pooling: `mean` of the states, `max` in each dimension, or the `first` token's state.
+        layer: Encoder layer, from 1, whose states are pooled after the encoder's last norm; None for the last. The
+            layers above are removed from `model`.
+
+    Raises:
+        RecipeError: The model has no such layer.
+        ModelError: `decoding.tag` is no piece of the vocabulary.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        tokenizer: Tokenizer,
+        decoding: DecodingSection | None = None,
+        device: torch.device | None = None,
+        *,
+        pooling: Pooling = "mean",
+        layer: int | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.decoding = decoding or DecodingSection()
+        self.pooling = pooling
+        self.model = model
+        self.device = device or torch.device("cpu")
+        self.counts = Counts()
+        self._cut_layers(layer)
+        self._batch_tokens = self.decoding.batch_tokens
+        longest = self.decoding.max_source_tokens
+        self._max_tokens = longest if model.max_length is None else min(longest, model.max_length - 1)
+        find_head(tokenizer, None, self.decoding.tag)  # a tag that is wrong shows at once
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        device: DeviceName = "auto",
+        decoding: DecodingSection | None = None,
+        threads: int | None = None,
+        pooling: Pooling = "mean",
+        layer: int | None = None,
+    ) -> Embedder:
+        """Load a model folder, or the best model so far of a run folder.
+
+        Args:
+            path: The folder.
+            device: Where to compute; `auto` takes a GPU if there is one.
+            decoding: Tag, batching, precision and the longest part.
+            threads: CPU threads; None for all cores.
+            pooling: See `Embedder`.
+            layer: See `Embedder`.
+
+        Raises:
+            ModelError: There is no model, it is damaged, or `decoding.tag` is no piece of its source vocabulary.
+            RecipeError: The model has no such layer.
+            DeviceError: The device is absent.
+        """
+        from mtkit.checkpoint.model_folder import load_model
+        from mtkit.model.packed import prepare_for_inference
+
+        set_threads(threads)
+        place = resolve_device(device)
+        decoding = decoding or DecodingSection()
+        precision = resolve_inference_precision(decoding.precision, place)
+        loaded = load_model(Path(path), place)
+        embedder = cls(loaded.model, loaded.source_tokenizer, decoding, place, pooling=pooling, layer=layer)
+        prepare_for_inference(loaded.model, precision)
+        return embedder
+
+    @property
+    def num_dimensions(self) -> int:
+        """Length of a vector."""
+        return self.model.config.d_model
+
+    @property
+    def window_lines(self) -> int:
+        """Number of lines that are best given at once: they are sorted by length, and batched."""
+        return WINDOW_BATCHES * self.decoding.batch_size
+
+    def embed(self, lines: Iterable[str], tag: str | None = None) -> Matrix:
+        """Return the vectors of lines, `(lines, d_model)` float32, in order.
+
+        Args:
+            lines: Lines of text.
+            tag: In place of `decoding.tag`.
+
+        Raises:
+            ModelError: The tag is no piece of the source vocabulary.
+            DeviceError: The device's memory does not suffice for a single sentence.
+        """
+        lines = list(lines)
+        starts = range(0, len(lines), self.window_lines)
+        windows = [self.embed_window(lines[start : start + self.window_lines], tag) for start in starts]
+        return np.concatenate([np.zeros((0, self.num_dimensions), np.float32), *windows])
+
+    def embed_window(self, lines: Sequence[str], tag: str | None = None) -> Matrix:
+        """Return the vectors of the lines of a window, as `embed` does; `counts` grows by them."""
+        head = find_head(self.tokenizer, tag, self.decoding.tag)
+        vectors = torch.zeros(len(lines), self.num_dimensions)
+        num_tokens, num_parts = torch.zeros(len(lines), 1), [0] * len(lines)
+        for segment, vector in self._iter_pooled(self._plan(lines, head), len(head)):
+            line, weight = segment.line, len(segment.token_ids) - len(head) - 1
+            if self.pooling == "max":
+                vectors[line] = torch.maximum(vectors[line], vector) if num_parts[line] else vector
+            else:
+                vectors[line] += weight * vector
+            num_tokens[line] += weight
+            num_parts[line] += 1
+        if self.pooling != "max":
+            vectors /= num_tokens.clamp_min(1)
+        self.counts.num_lines += len(lines)
+        self.counts.num_empty += num_parts.count(0)
+        self.counts.num_split += sum(count > 1 for count in num_parts)
+        self.counts.num_tokens += int(num_tokens.sum())
+        return vectors.numpy()
+
+    def take_counts(self) -> Counts:
+        """Return what was embedded since the last call."""
+        counts, self.counts = self.counts, Counts()
+        return counts
+
+    def _cut_layers(self, layer: int | None) -> None:
+        """Remove the layers above `layer`, so that what the encoder gives are its states.
+
+        Raises:
+            RecipeError: There is no such layer.
+        """
+        count = len(self.model.encoder_layers)
+        if layer is None:
+            return
+        if not 1 <= layer <= count:
+            raise RecipeError(f"the encoder has no layer {layer:,}", at="layer", fix=f"give a layer from 1 to {count}")
+        self.model.encoder_layers = self.model.encoder_layers[:layer]
+
+    def _plan(self, lines: Sequence[str], head: list[int]) -> list[_Segment]:
+        """Return the lines that are not empty, cut into parts that fit the model, the shortest first."""
+        room = self._max_tokens - len(head)
+        texts = [clean_source(line) for line in lines]
+        segments = []
+        for line, (text, encoded) in enumerate(zip(texts, self._encode(texts), strict=True)):
+            sources = [encoded] if encoded else []
+            if len(encoded) > room:
+                parts = split_line(text, lambda part: len(self._encode([part])[0]), room)
+                sources = self._encode([part.text for part in parts])
+            segments += [_Segment(line, [*head, *ids, self.tokenizer.eos_id]) for ids in sources if ids]
+        return sorted(segments, key=_length)
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.tokenizer.encode(texts, threads=torch.get_num_threads())
+
+    def _iter_pooled(self, pending: list[_Segment], num_tags: int) -> Iterator[tuple[_Segment, Tensor]]:
+        """Yield segments and their vectors, the longest first, so that what does not fit in memory shows at once.
+
+        Raises:
+            DeviceError: A single segment does not fit.
+        """
+        while pending:
+            rows = max(1, min(self.decoding.batch_size, self._batch_tokens // _length(pending[-1])))
+            batch = pending[-rows:]
+            try:
+                pooled = self._pool(batch, num_tags)
+            except (RuntimeError, MemoryError) as exc:
+                if not is_out_of_memory(exc):
+                    raise
+                if len(batch) == 1:
+                    raise DeviceError(
+                        f"out of memory with a single sentence of {_length(batch[0]):,} tokens",
+                        at=self.device.type,
+                        fix="lower decoding.max_source_tokens, or use --device cpu",
+                    ) from exc
+                self._batch_tokens = len(batch) * _length(batch[-1]) // 2
+                continue
+            del pending[-rows:]
+            yield from zip(batch, pooled, strict=True)
+
+    @torch.inference_mode()
+    def _pool(self, batch: Sequence[_Segment], num_tags: int) -> Tensor:
+        """Return the vectors of a batch of segments: `(batch, d_model)` float32, on the CPU."""
+        rows = [torch.tensor(segment.token_ids, dtype=torch.int64) for segment in batch]
+        src_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.tokenizer.pad_id)
+        states, _ = self.model.encode(src_ids.to(self.device))
+        states = states[:, num_tags:].float()  # (batch, src_len - num_tags, d_model)
+        lengths = torch.tensor([len(row) - num_tags - 1 for row in rows], device=self.device)
+        is_token = (torch.arange(states.size(1), device=self.device) < lengths[:, None]).unsqueeze(-1)
+        match self.pooling:
+            case "mean":
+                pooled = (states * is_token).sum(1) / lengths[:, None]
+            case "max":
+                pooled = states.masked_fill(~is_token, -torch.inf).amax(1)
+            case "first":
+                pooled = states[:, 0]
+        return pooled.cpu()
+
+
+def _length(segment: _Segment) -> int:
+    return len(segment.token_ids)

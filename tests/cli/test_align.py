@@ -1,0 +1,101 @@
+import pytest
+
+SOURCE = ["the big dog runs.", "", "a cat sees the man"]
+TARGET = ["the dog, it runs.", "a man", "the cat sees"]
+
+
+@pytest.fixture
+def align(run, model_folder):
+    """Return a function that runs `mtkit align` in this process."""
+    return lambda *arguments: run("align", "--model", model_folder, "--device", "cpu", "--threads", "1", *arguments)
+
+
+@pytest.fixture
+def texts(write):
+    return write("a.en", SOURCE), write("a.de", TARGET)
+
+
+def test_links_of_each_pair(align, texts, tmp_path):
+    result = align(*texts)
+    assert result.code == 0
+    lines = result.out.split("\n")
+    assert [len(line.split()) for line in lines] == [4, 0, 3, 0]
+    for line, source in zip(lines, SOURCE, strict=False):
+        pairs = [tuple(map(int, link.split("-"))) for link in line.split()]
+        assert pairs == sorted(pairs)
+        assert all(i < len(source.split()) for i, _ in pairs)
+    assert result.err == "3 pairs, 7 links\n"
+    assert align(*texts, "-o", tmp_path / "links").out == ""
+    assert (tmp_path / "links").read_text(encoding="utf-8") == result.out
+    signs = align(*texts, "--words", "signs", "--layer", "1", "--step", "input")
+    assert [len(line.split()) for line in signs.out.split("\n")] == [6, 0, 3, 0]
+
+
+def test_own_links_are_right_and_their_setting_is_the_best(align, texts, write):
+    gold = write("gold", align(*texts, "--step", "input").out)
+    result = align(*texts, "--gold", gold)
+    header, *rows = [line.split() for line in result.out.splitlines()]
+    assert header == ["layer", "step", "precision", "recall", "F1", "AER"]
+    assert [row[-5:-4] for row in rows] == [["output"], ["output"], ["input"], ["input"]]
+    assert rows[2] == ["1", "input", "1.000", "1.000", "1.000", "0.000"]
+    assert "best F1: layer 1, step input; --set decoding.alignment_layer=1" in result.err
+    assert "--set decoding.alignment_step=input" in result.err
+    only = align(*texts, "--gold", gold, "--layer", "1", "--step", "output")
+    assert len(only.out.splitlines()) == 2
+    assert only.err == ""
+
+
+def test_agreement_with_the_other_direction(align, texts, model_folder):
+    result = align(*texts, "--reverse-model", model_folder, "--reverse-tag", "<2de>")
+    header, *rows = result.out.splitlines()
+    assert header.split("  ")[0] == "layer"
+    assert "F1 between both" in header
+    assert len(rows) == 4
+    assert "best F1 between both" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message", "fix"),
+    [
+        (["a.en", "none.de"], 3, "no", "check"),
+        (["a.en", "short"], 3, "a.en has 3 lines, and short has 1", "as many lines"),
+        (["a.en", "a.de", "--gold", "short"], 3, "a.en has 3 lines, and short has 1", "as many lines"),
+        (["a.en", "a.de", "--gold", "outside"], 3, "the link 0-4 is outside a pair of 4 and 4 words", "--words signs"),
+        (["a.en", "a.de", "--gold", "a.en"], 3, "'the' is no word link", "0-0 1-2"),
+        (["a.en", "a.de", "--layer", "2"], 2, "no decoder layer 2", "from 1 to 1"),
+        (["a.en", "a.de", "--tag", "<2fr>"], 4, "<2fr>", "or none"),
+        (["a.en", "a.de", "--gold", "outside", "-o", "x"], 2, "print a table", "one, then the other"),
+        (["a.en", "a.de", "--gold", "outside", "--reverse-model", "m"], 2, "exclude each other", "one of them"),
+        (["a.en", "a.de", "--reverse-tag", "<2de>"], 2, "--reverse-tag is for", "add --reverse-model"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(align, texts, write, tmp_path, monkeypatch, arguments, code, message, fix):
+    monkeypatch.chdir(tmp_path)
+    write("short", ["0-0"])
+    write("outside", ["0-4", "", ""])
+    result = align(*arguments)
+    assert (result.code, result.out) == (code, "")
+    assert message in result.err
+    assert len(result.fixes) == 1
+    assert fix in result.fixes[0]
+
+
+def test_translate_writes_links_beside_any_format(run, model_folder, write, tmp_path):
+    import json
+
+    source = write("in.txt", ["the dog runs", "", "a cat sees the man"])
+    arguments = ["translate", "--model", model_folder, "--device", "cpu", "--threads", "1", "--beam-size", "2", source]
+    plain = run(*arguments)
+    result = run(*arguments, "--n-best", "2", "--alignment-file", tmp_path / "links")
+    lines = (tmp_path / "links").read_text(encoding="utf-8").split("\n")[:-1]
+    assert len(lines) == len(result.out.splitlines()) == 6
+    answers = [json.loads(line) for line in run(*arguments, "--json", "--alignment").out.splitlines()]
+    expected = [
+        " ".join(f"{i}-{j}" for i, j in answer["alignment"] or []) if "alignment" in answer else ""
+        for answer in answers
+    ]
+    assert lines[::2] == expected
+    assert any(lines)
+    assert [answer["translation"] for answer in answers] == plain.out.splitlines()
+    refused = run(*arguments, "-o", tmp_path / "x", "--alignment-file", tmp_path / "x")
+    assert (refused.code, "same file" in refused.err) == (2, True)
