@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mtkit.cli.options import QuietOption, SetOption, ThreadsOption, gather, recipe_option
+from mtkit.cli.options import (
+    MORE_OPTIONS,
+    DecodingRecipeOption,
+    DeviceOption,
+    QuietOption,
+    SetOption,
+    ThreadsOption,
+    gather,
+    recipe_option,
+)
 from mtkit.errors import DataError, RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
@@ -23,7 +32,6 @@ if TYPE_CHECKING:
     from mtkit.inspection.words import WordKind
 
 _CHOICE = "Choosing a layer"
-_MORE = "More options"
 
 
 def align(
@@ -58,18 +66,13 @@ def align(
     ] = None,
     layer: Annotated[int | None, recipe_option("decoding.alignment_layer", "--layer")] = None,
     step: Annotated[Literal["output", "input"] | None, recipe_option("decoding.alignment_step", "--step")] = None,
-    tag: Annotated[str | None, recipe_option("decoding.tag", "--tag", panel=_MORE)] = None,
+    tag: Annotated[str | None, recipe_option("decoding.tag", "--tag", panel=MORE_OPTIONS)] = None,
     reverse_tag: Annotated[
         str | None, typer.Option("--reverse-tag", help="The tag for the other direction.", rich_help_panel=_CHOICE)
     ] = None,
-    device: Annotated[
-        DeviceName,
-        typer.Option("--device", help="Where to compute; auto takes a GPU if there is one.", rich_help_panel=_MORE),
-    ] = "auto",
+    device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Take the decoding section of this recipe.", rich_help_panel=_MORE)
-    ] = None,
+    recipe: DecodingRecipeOption = None,
     set_values: SetOption = None,
     quiet: QuietOption = False,
 ) -> None:

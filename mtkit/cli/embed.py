@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mtkit.cli.options import QuietOption, SetOption, ThreadsOption, gather, recipe_option
+from mtkit.cli.options import (
+    MORE_OPTIONS,
+    DecodingRecipeOption,
+    DeviceOption,
+    PrecisionOption,
+    QuietOption,
+    SetOption,
+    ThreadsOption,
+    gather,
+    recipe_option,
+)
 from mtkit.errors import RecipeError
 from mtkit.runtime import console
-from mtkit.runtime.device import DeviceName
 
 if TYPE_CHECKING:
     from mtkit.decoding.stream import LineStream
@@ -20,7 +29,6 @@ if TYPE_CHECKING:
     from mtkit.inspection.vectors import Vectors, VectorStore
 
 _COMPARE = "Comparing two texts"
-_MORE = "More options"
 _STANDARD = Path("-")
 
 MAX_PARALLEL = 20_000
@@ -125,7 +133,7 @@ def embed(
             "--margin",
             help="absolute: the cosine; distance, ratio: relative to the mean cosine with the nearest lines. [default: "
             "absolute with --similarity, else ratio]",
-            rich_help_panel=_MORE,
+            rich_help_panel=MORE_OPTIONS,
             show_default=False,
         ),
     ] = None,
@@ -135,7 +143,7 @@ def embed(
             "--margin-k",
             min=1,
             help="Nearest lines that a margin is taken from. [default: 4]",
-            rich_help_panel=_MORE,
+            rich_help_panel=MORE_OPTIONS,
             show_default=False,
         ),
     ] = None,
@@ -145,7 +153,7 @@ def embed(
             "--direction",
             help="With --mine: each line with its best one (forward), of OTHER (backward), what is both "
             "(intersection), or the best of either, no line twice (max). [default: max]",
-            rich_help_panel=_MORE,
+            rich_help_panel=MORE_OPTIONS,
             show_default=False,
         ),
     ] = None,
@@ -155,31 +163,20 @@ def embed(
             "--layer",
             min=1,
             help="Encoder layer, from 1. [default: the last]",
-            rich_help_panel=_MORE,
+            rich_help_panel=MORE_OPTIONS,
             show_default=False,
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        recipe_option("decoding.batch_size", "--batch-size", help="Sentences computed at once, at most", panel=_MORE),
-    ] = None,
-    precision: Annotated[
-        Literal["fp32", "bf16", "int8", "auto"] | None,
         recipe_option(
-            "decoding.precision",
-            "--precision",
-            help="Arithmetic; auto: bf16 where the device computes it natively",
-            panel=_MORE,
+            "decoding.batch_size", "--batch-size", help="Sentences computed at once, at most", panel=MORE_OPTIONS
         ),
     ] = None,
-    device: Annotated[
-        DeviceName,
-        typer.Option("--device", help="Where to compute; auto takes a GPU if there is one.", rich_help_panel=_MORE),
-    ] = "auto",
+    precision: PrecisionOption = None,
+    device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Take the decoding section of this recipe.", rich_help_panel=_MORE)
-    ] = None,
+    recipe: DecodingRecipeOption = None,
     set_values: SetOption = None,
     quiet: QuietOption = False,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mtkit.cli.options import QuietOption, SetOption, ThreadsOption, gather, recipe_option
+from mtkit.cli.options import MORE_OPTIONS, QuietOption, SetOption, ThreadsOption, gather, recipe_option
 from mtkit.config.evaluation import EvaluationSection, MetricName, TokenizerName
 from mtkit.errors import DataError, OutputError, RecipeError
 from mtkit.runtime import console
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mtkit.evaluation.external import ExternalScores
     from mtkit.evaluation.metrics import Evaluator, Scores
 
-_MORE = "More options"
 _ERRORS = "Where the errors are"
 _CHUNK_LINES = 10_000
 
@@ -64,7 +63,7 @@ def evaluate(
             "--scores",
             metavar="[NAME=]FILE",
             help="Another metric: a .tsv with a column for each system, a line for each sentence; repeatable.",
-            rich_help_panel=_MORE,
+            rich_help_panel=MORE_OPTIONS,
         ),
     ] = None,
     save: Annotated[
@@ -80,12 +79,12 @@ def evaluate(
         typer.Option("--target-language", help="Decides BLEU's tokeniser. [default: the model's]", show_default=False),
     ] = None,
     device: Annotated[
-        DeviceName, typer.Option("--device", help="Where models compute.", rich_help_panel=_MORE)
+        DeviceName, typer.Option("--device", help="Where models compute.", rich_help_panel=MORE_OPTIONS)
     ] = "auto",
     threads: ThreadsOption = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="Take decoding and evaluation from this recipe.", rich_help_panel=_MORE),
+        typer.Option("--recipe", help="Take decoding and evaluation from this recipe.", rich_help_panel=MORE_OPTIONS),
     ] = None,
     set_values: SetOption = None,
     quiet: QuietOption = False,

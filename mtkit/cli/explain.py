@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mtkit.cli.options import QuietOption, SetOption, ThreadsOption, gather, recipe_option
+from mtkit.cli.options import (
+    MORE_OPTIONS,
+    DecodingRecipeOption,
+    DeviceOption,
+    QuietOption,
+    SetOption,
+    ThreadsOption,
+    gather,
+    recipe_option,
+)
 from mtkit.errors import RecipeError
 from mtkit.runtime import console
-from mtkit.runtime.device import DeviceName
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +28,6 @@ if TYPE_CHECKING:
     from mtkit.inspection.explanation import Explanation
 
 _LOOK = "What to look at (text, .png, .svg and .pdf; a page and JSON hold everything)"
-_MORE = "More options"
 _PICTURES = (".png", ".svg", ".pdf")
 _SUFFIXES = (".html", *_PICTURES, ".json")
 _NUM_SHOWN = 3
@@ -74,16 +81,11 @@ def explain(
     pieces: Annotated[
         bool, typer.Option("--pieces", help="Show pieces, not joined to words.", rich_help_panel=_LOOK)
     ] = False,
-    beam_size: Annotated[int | None, recipe_option("decoding.beam_size", "--beam-size", panel=_MORE)] = None,
-    tag: Annotated[str | None, recipe_option("decoding.tag", "--tag", panel=_MORE)] = None,
-    device: Annotated[
-        DeviceName,
-        typer.Option("--device", help="Where to compute; auto takes a GPU if there is one.", rich_help_panel=_MORE),
-    ] = "auto",
+    beam_size: Annotated[int | None, recipe_option("decoding.beam_size", "--beam-size", panel=MORE_OPTIONS)] = None,
+    tag: Annotated[str | None, recipe_option("decoding.tag", "--tag", panel=MORE_OPTIONS)] = None,
+    device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Take the decoding section of this recipe.", rich_help_panel=_MORE)
-    ] = None,
+    recipe: DecodingRecipeOption = None,
     set_values: SetOption = None,
     quiet: QuietOption = False,
 ) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from mtkit.config.loading import Override, get_field, load_recipe, parse_set
 from mtkit.config.recipe import Recipe
 from mtkit.runtime import console
+from mtkit.runtime.device import DeviceName
+
+# The heading in a command's help of what is seldom needed.
+MORE_OPTIONS = "More options"
 
 
 def recipe_option(
@@ -52,6 +56,19 @@ OverwriteOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads. [default: all cores]", show_default=False)
+]
+# For the commands that load a model.
+DeviceOption = Annotated[
+    DeviceName,
+    typer.Option("--device", help="Where to compute; auto takes a GPU if there is one.", rich_help_panel=MORE_OPTIONS),
+]
+PrecisionOption = Annotated[
+    Literal["fp32", "bf16", "int8", "auto"] | None,
+    recipe_option("decoding.precision", "--precision", panel=MORE_OPTIONS),
+]
+DecodingRecipeOption = Annotated[
+    str | None,
+    typer.Option("--recipe", help="Take the decoding section of this recipe.", rich_help_panel=MORE_OPTIONS),
 ]
 
 

@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mtkit.cli.options import QuietOption, SetOption, ThreadsOption, gather, recipe_option
+from mtkit.cli.options import (
+    MORE_OPTIONS,
+    DecodingRecipeOption,
+    DeviceOption,
+    PrecisionOption,
+    QuietOption,
+    SetOption,
+    ThreadsOption,
+    gather,
+    recipe_option,
+)
 from mtkit.errors import RecipeError
 from mtkit.runtime import console
-from mtkit.runtime.device import DeviceName
 
 if TYPE_CHECKING:
     from mtkit.decoding.formats import JsonLines, Table
@@ -19,7 +28,6 @@ if TYPE_CHECKING:
     from mtkit.decoding.stream import LineStream
 
 _LIST = "N-best lists"
-_MORE = "More options"
 _STANDARD = Path("-")
 
 
@@ -95,7 +103,7 @@ def score(
             "--format",
             help="Without TARGET: JSON objects, or a table under a header, with 'source' and 'target' (or "
             "'translation'). [default: by suffix]",
-            rich_help_panel=_MORE,
+            rich_help_panel=MORE_OPTIONS,
             show_default=False,
         ),
     ] = None,
@@ -104,12 +112,12 @@ def score(
         typer.Option(
             "--strict",
             help="Stop at a pair that cannot be scored, where it would be answered without a score.",
-            rich_help_panel=_MORE,
+            rich_help_panel=MORE_OPTIONS,
         ),
     ] = False,
     batch_size: Annotated[
         int | None,
-        recipe_option("decoding.batch_size", "--batch-size", help="Pairs scored at once, at most", panel=_MORE),
+        recipe_option("decoding.batch_size", "--batch-size", help="Pairs scored at once, at most", panel=MORE_OPTIONS),
     ] = None,
     batch_tokens: Annotated[
         int | None,
@@ -117,21 +125,13 @@ def score(
             "decoding.batch_tokens",
             "--batch-tokens",
             help="Tokens of the longer side scored at once, padding included, at most",
-            panel=_MORE,
+            panel=MORE_OPTIONS,
         ),
     ] = None,
-    precision: Annotated[
-        Literal["fp32", "bf16", "int8", "auto"] | None,
-        recipe_option("decoding.precision", "--precision", panel=_MORE),
-    ] = None,
-    device: Annotated[
-        DeviceName,
-        typer.Option("--device", help="Where to compute; auto takes a GPU if there is one.", rich_help_panel=_MORE),
-    ] = "auto",
+    precision: PrecisionOption = None,
+    device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Take the decoding section of this recipe.", rich_help_panel=_MORE)
-    ] = None,
+    recipe: DecodingRecipeOption = None,
     set_values: SetOption = None,
     quiet: QuietOption = False,
 ) -> None:

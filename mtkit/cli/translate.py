@@ -8,15 +8,23 @@ from typing import Annotated, Literal
 
 import typer
 
-from mtkit.cli.options import QuietOption, SetOption, ThreadsOption, gather, recipe_option
+from mtkit.cli.options import (
+    MORE_OPTIONS,
+    DecodingRecipeOption,
+    DeviceOption,
+    PrecisionOption,
+    QuietOption,
+    SetOption,
+    ThreadsOption,
+    gather,
+    recipe_option,
+)
 from mtkit.errors import RecipeError
 from mtkit.runtime import console
-from mtkit.runtime.device import DeviceName
 
 _CONTROL = "Constraints"
 _SAMPLING = "Sampling and reranking"
 _OUTPUT = "Answers"
-_MORE = "More options"
 _STANDARD = Path("-")
 
 
@@ -109,20 +117,14 @@ def translate(
     top_p: Annotated[float | None, recipe_option("decoding.top_p", "--top-p", panel=_SAMPLING)] = None,
     seed: Annotated[int | None, recipe_option("decoding.seed", "--seed", panel=_SAMPLING)] = None,
     mbr: Annotated[Literal["chrf", "bleu"] | None, recipe_option("decoding.mbr", "--mbr", panel=_SAMPLING)] = None,
-    batch_size: Annotated[int | None, recipe_option("decoding.batch_size", "--batch-size", panel=_MORE)] = None,
-    batch_tokens: Annotated[int | None, recipe_option("decoding.batch_tokens", "--batch-tokens", panel=_MORE)] = None,
-    precision: Annotated[
-        Literal["fp32", "bf16", "int8", "auto"] | None,
-        recipe_option("decoding.precision", "--precision", panel=_MORE),
+    batch_size: Annotated[int | None, recipe_option("decoding.batch_size", "--batch-size", panel=MORE_OPTIONS)] = None,
+    batch_tokens: Annotated[
+        int | None, recipe_option("decoding.batch_tokens", "--batch-tokens", panel=MORE_OPTIONS)
     ] = None,
-    device: Annotated[
-        DeviceName,
-        typer.Option("--device", help="Where to compute; auto takes a GPU if there is one.", rich_help_panel=_MORE),
-    ] = "auto",
+    precision: PrecisionOption = None,
+    device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Take the decoding section of this recipe.", rich_help_panel=_MORE)
-    ] = None,
+    recipe: DecodingRecipeOption = None,
     set_values: SetOption = None,
     quiet: QuietOption = False,
 ) -> None:
