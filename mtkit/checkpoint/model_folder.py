@@ -4,6 +4,7 @@
 config.json          format version, languages, special ids, shape (mtkit.config.model_folder)
 model.safetensors    weights
 shared.spm           SentencePiece model of both sides, or source.spm and target.spm
+vocab.json           ids of their pieces, in imported models of the Marian family (and target_vocab.json, if it differs)
 README.md            model card
 ```
 """

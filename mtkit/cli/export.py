@@ -20,8 +20,11 @@ def export(
     model: Annotated[Path, typer.Argument(help="Run, model folder, or checkpoint of a run.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
     to: Annotated[
-        Literal["ctranslate2", "safetensors"],
-        typer.Option("--to", help="ctranslate2: for the engine of that name. safetensors: a plain model folder."),
+        Literal["ctranslate2", "transformers", "safetensors"],
+        typer.Option(
+            "--to",
+            help="ctranslate2, transformers: for the engine of that name. safetensors: a plain model folder.",
+        ),
     ],
     quantization: Annotated[
         Quantization | None,
@@ -44,6 +47,10 @@ def export(
         raise RecipeError(
             "only CTranslate2 quantizes", at="--quantization", fix="add --to ctranslate2, or leave it out"
         )
+    elif to == "transformers":
+        from mtkit.interop.marian_export import export_transformers
+
+        is_new = export_transformers(model, output, _find_card(model), overwrite=overwrite)
     else:
         is_new = _export_safetensors(model, output, overwrite)
     if not is_new:
@@ -64,14 +71,20 @@ def _export_safetensors(path: Path, output: Path, overwrite: bool) -> bool:
     parts = read_parts(folder)
     weights = read_tensors(weights_path)
     check_weights(build_model(parts.config.model, is_drawn=False), weights, weights_path)
-    if weights_path.parent == folder:
-        card = _read_card(folder)
-    else:
-        from mtkit.checkpoint.run_folder import RunFolder
-        from mtkit.cli.average import build_card
+    return write_plain_model(output, parts, weights, _find_card(path), overwrite=overwrite)
 
-        card = build_card(RunFolder(folder), [weights_path.parent], weights)
-    return write_plain_model(output, parts, weights, card, overwrite=overwrite)
+
+def _find_card(path: Path) -> str:
+    """Return the model card of a model folder, or that of a checkpoint."""
+    from mtkit.checkpoint.run_folder import RunFolder, find_model
+    from mtkit.checkpoint.weights import read_tensors
+
+    folder, weights_path = find_model(path)
+    if weights_path.parent == folder:
+        return _read_card(folder)
+    from mtkit.cli.average import build_card
+
+    return build_card(RunFolder(folder), [weights_path.parent], read_tensors(weights_path))
 
 
 def _read_card(folder: Path) -> str:

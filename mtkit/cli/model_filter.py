@@ -65,7 +65,7 @@ def find_pair_models(
 
 def _list_files(folder: Path, weights: Path) -> list[Path]:
     """Return the files that decide what a model says."""
-    return [folder / CONFIG_NAME, *sorted(folder.glob("*.spm")), weights]
+    return [folder / CONFIG_NAME, *sorted(folder.glob("*.spm")), *sorted(folder.glob("*vocab.json")), weights]
 
 
 def _check_direction(name: str, folder: Path, languages: Languages) -> None:

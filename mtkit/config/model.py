@@ -35,20 +35,29 @@ class ModelSection(Section):
         None, description="Layer norm before each sublayer (pre) or after its residual (post, as published)."
     )
     positions: Literal["sinusoidal", "learned"] = Field("sinusoidal", description="Position encoding.")
+    position_layout: Literal["interleaved", "split"] = Field(
+        "interleaved",
+        description="Sinusoidal positions: sines and cosines in turn, or in two halves, as OPUS-MT has them.",
+    )
     max_positions: int = Field(1024, ge=2, description="Longest sequence of learned positions, in tokens.")
+    activation: Literal["relu", "swish"] = Field(
+        "relu", description="Non-linearity of the feed-forward layers; OPUS-MT has swish."
+    )
     dropout: float | None = Field(None, ge=0, lt=1, description="Dropout of embeddings and sublayer outputs.")
     attention_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of attention weights.")
-    activation_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout after the ReLU.")
+    activation_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout after the non-linearity.")
     tied_embeddings: Literal["all", "target", "none"] = Field(
         "all", description="Share source, target and output matrices (all), target and output (target), or nothing."
     )
+    output_bias: bool = Field(False, description="Add a bias to the logits, as OPUS-MT does.")
 
 
 class ModelConfig(Section):
     """What a model is, without reference to a preset: `config.json` of a model folder holds it.
 
     Ids of source and target lie in one space where the vocabulary is shared. `decoder_start_id` is the first input of
-    the decoder; this project's own models start with `bos_id`.
+    the decoder; this project's own models start with `bos_id`. `pad_id` and `bos_id` are never produced; where
+    there is no begin of sentence, and padding starts the decoder, all three are one id.
     """
 
     src_vocab_size: int = Field(ge=5)

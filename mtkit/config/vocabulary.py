@@ -29,7 +29,9 @@ class VocabularySection(Section):
         description="SentencePiece normalisation rule. All but `identity` alter typography (quotes, spaces, ½, …) in "
         "both sides, so the model could not produce it.",
     )
-    source_model: Path | None = Field(None, description="Take this SentencePiece model instead of learning one.")
+    source_model: Path | None = Field(
+        None, description="Take this SentencePiece model, or those of this model folder, instead of learning one."
+    )
     target_model: Path | None = Field(None, description="The same for the target, where it is another one.")
 
     @model_validator(mode="after")

@@ -28,7 +28,7 @@ from mtkit.corpus.splitting import Assignment, PairHashes, assign_pairs
 from mtkit.corpus.spool import Spool
 from mtkit.corpus.store import HELD_OUT, HeldOutName
 from mtkit.corpus.tags import Tags, add_tags, collect_tags, find_tag_ids, find_untagged
-from mtkit.corpus.tokenizer import Tokenizer, learn_tokenizer, save_tokenizers
+from mtkit.corpus.tokenizer import Tokenizer, learn_tokenizer, load_given_tokenizers, save_tokenizers
 from mtkit.corpus.writer import SplitWriter
 from mtkit.errors import DataError, ModelError
 from mtkit.runtime import console
@@ -166,8 +166,7 @@ def _build_tokenizers(
     A tag is a symbol of the vocabulary that encodes the source: a target vocabulary of its own has no use for it.
     """
     if vocabulary.source_model:
-        source = Tokenizer.load(vocabulary.source_model)
-        target = Tokenizer.load(vocabulary.target_model) if vocabulary.target_model else source
+        source, target = load_given_tokenizers(vocabulary.source_model, vocabulary.target_model)
         if source.special_ids != target.special_ids:
             raise ModelError(
                 f"the two SentencePiece models differ in their special symbols: {source.special_ids} "

@@ -61,35 +61,42 @@ class Tokenizer:
         if self._processor is None:
             raise ModelError("not a SentencePiece model", at=origin, fix="give the .model or .spm file of one")
         self._segmenter: RandomSegmenter | None = None
-        self.pad_id: int = self._processor.pad_id()
-        self.unk_id: int = self._processor.unk_id()
-        self.bos_id: int = self._processor.bos_id()
-        self.eos_id: int = self._processor.eos_id()
-        lacking = [name for name, value in self.special_ids.items() if value < 0]
+        self.pad_id, self.unk_id, self.bos_id, self.eos_id = self._find_special_ids(origin)
+
+    def _find_special_ids(self, origin: str | Path) -> tuple[int, int, int, int]:
+        """Return the ids of padding, unknown, begin and end of sentence.
+
+        Raises:
+            ModelError: There is none for one of them.
+        """
+        processor = self._processor
+        found = (processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id())
+        lacking = [name for name, value in zip(("pad", "unk", "bos", "eos"), found, strict=True) if value < 0]
         if lacking:
             raise ModelError(
                 f"the SentencePiece model has no symbol for {' and '.join(lacking)}",
                 at=origin,
                 fix="train it with --pad_id=0 --unk_id=1 --bos_id=2 --eos_id=3, or let mtkit learn a vocabulary",
             )
+        return found
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
-        """Read a `.spm` file.
+        """Read a `.spm` file; where a `vocab.json` stands beside it, its pieces have the ids of that table.
 
         Raises:
             ModelError: There is no such file, or it is not a SentencePiece model that mtkit can use.
         """
-        try:
-            serialized = Path(path).read_bytes()
-        except OSError as exc:
-            raise ModelError(
-                f"cannot read the SentencePiece model: {exc.strerror}", at=path, fix="check the path"
-            ) from exc
+        from mtkit.corpus.vocab_tokenizer import VocabTokenizer, find_table  # it builds on this class
+
+        path = Path(path)
+        serialized = read_model_file(path, "the SentencePiece model")
+        if (table := find_table(path)) is not None:
+            return VocabTokenizer(serialized, read_model_file(table, "the table of ids"), table)
         return cls(serialized, path)
 
     def save(self, path: Path) -> None:
-        """Write the model, byte for byte as it was read or learned.
+        """Write the model, byte for byte as it was read or learned, and its table of ids beside it, if it has one.
 
         Raises:
             OutputError: The file cannot be written.
@@ -109,6 +116,17 @@ class Tokenizer:
 
     def __len__(self) -> int:
         return int(self._processor.get_piece_size())
+
+    def shares_ids(self, other: Tokenizer) -> bool:
+        """Return whether both give every piece the same id, so that one matrix of embeddings can serve both."""
+        return self.fingerprint == other.fingerprint
+
+    def split_tag(self, line: str) -> tuple[str | None, str]:
+        """Return the tag that is written at the beginning of a line, and the text behind it.
+
+        Only the vocabularies of OPUS-MT know such tags: elsewhere there is none.
+        """
+        return None, line
 
     def encode(self, lines: Sequence[str], threads: int | None = None) -> list[list[int]]:
         """Return the token ids of each line, without begin and end of sentence.
@@ -131,12 +149,16 @@ class Tokenizer:
                 probability of a segmentation, arXiv:1804.10959: smaller is more random.
             seeds: Of each line.
         """
-        if self._model.kind in {ModelKind.WORD, ModelKind.CHAR}:  # each text has but one segmentation
+        if self._has_one_segmentation:
             return self.encode(lines, threads=1)
         segmenter = self._segmenter
         if segmenter is None or segmenter.strength != strength:
             segmenter = self._segmenter = RandomSegmenter(self._model, strength, self._processor.normalize)
         return [segmenter.segment(line, seed) for line, seed in zip(lines, seeds, strict=True)]
+
+    @property
+    def _has_one_segmentation(self) -> bool:
+        return self._model.kind in {ModelKind.WORD, ModelKind.CHAR}
 
     @cached_property
     def _model(self) -> SpmFile:
@@ -253,17 +275,22 @@ def _suggest(largest: int, section: VocabularySection) -> str:
     return f"--vocab-size {largest}{more}"
 
 
+def needs_two_files(source: Tokenizer, target: Tokenizer) -> bool:
+    """Return whether the vocabularies of both sides are not one and the same, or not of a kind that a file holds."""
+    return type(source) is not Tokenizer or source.fingerprint != target.fingerprint
+
+
 def save_tokenizers(source: Tokenizer, target: Tokenizer, folder: Path) -> None:
     """Write the vocabularies of both sides: one file where they are the same, else two.
 
     Raises:
         OutputError: A file cannot be written.
     """
-    if source.serialized == target.serialized:
-        source.save(folder / SHARED_FILE)
-    else:
+    if needs_two_files(source, target):
         source.save(folder / SOURCE_FILE)
         target.save(folder / TARGET_FILE)
+    else:
+        source.save(folder / SHARED_FILE)
 
 
 def load_tokenizers(folder: Path) -> tuple[Tokenizer, Tokenizer]:
@@ -276,3 +303,39 @@ def load_tokenizers(folder: Path) -> tuple[Tokenizer, Tokenizer]:
         shared = Tokenizer.load(folder / SHARED_FILE)
         return shared, shared
     return Tokenizer.load(folder / SOURCE_FILE), Tokenizer.load(folder / TARGET_FILE)
+
+
+def load_given_tokenizers(source_model: Path, target_model: Path | None = None) -> tuple[Tokenizer, Tokenizer]:
+    """Read the vocabularies that a recipe names: SentencePiece models, or a model folder that holds them.
+
+    Args:
+        source_model: The file, or the folder, which gives both sides.
+        target_model: The file of the target; None where one serves both.
+
+    Raises:
+        ModelError: A file is missing or cannot be used, or the target's is not named where it is another one.
+    """
+    if source_model.is_dir() and target_model is None:
+        return load_tokenizers(source_model)
+    source = Tokenizer.load(source_model)
+    if target_model is not None:
+        return source, Tokenizer.load(target_model)
+    if type(source) is not Tokenizer:
+        raise ModelError(
+            "this SentencePiece model is the source's alone: the target has another one",
+            at=source_model,
+            fix=f"give the folder: --set vocabulary.source_model={source_model.parent}",
+        )
+    return source, source
+
+
+def read_model_file(path: Path, what: str) -> bytes:
+    """Return the bytes of a file that belongs to a model.
+
+    Raises:
+        ModelError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise ModelError(f"cannot read {what}: {exc.strerror}", at=path, fix="check the path") from exc

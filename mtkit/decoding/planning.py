@@ -104,23 +104,25 @@ class Planner:
 
     def plan(self, requests: Sequence[Request]) -> list[Plan]:
         """Return how the lines of a window are translated."""
-        texts = [clean_source(request.source) for request in requests]
+        split = [self.source_tokenizer.split_tag(clean_source(request.source)) for request in requests]
+        texts = [text.strip() for _, text in split]
         plans = []
         for line, (request, text, encoded) in enumerate(zip(requests, texts, self._encode(texts), strict=True)):
             try:
-                plans.append(self._plan_line(line, request, text, encoded))
+                plans.append(self._plan_line(line, request, text, encoded, split[line][0]))
             except MtkitError as problem:  # noqa: PERF203 - each line has problems of its own
                 plans.append(Plan(request, problem=problem))
         return plans
 
-    def _plan_line(self, line: int, request: Request, text: str, encoded: list[int]) -> Plan:
-        """Return how a line is translated; `encoded` are the source tokens of its cleaned `text`.
+    def _plan_line(self, line: int, request: Request, text: str, encoded: list[int], tag: str | None) -> Plan:
+        """Return how a line is translated; `encoded` are the source tokens of its cleaned `text`, which had a `tag`.
 
         Raises:
             ModelError: The tag is no piece of the source vocabulary.
             DataError: The vocabulary cannot spell a phrase, the prefix is too long, or samples cannot be constrained.
         """
-        head = find_head(self.source_tokenizer, request.tag, self.decoding.tag)
+        own = tag if request.tag is None else request.tag
+        head = find_head(self.source_tokenizer, own, self.decoding.tag)
         room = self.max_source_tokens - len(head)
         parts, sources = [Part(text)], [encoded]
         if not text or not encoded:

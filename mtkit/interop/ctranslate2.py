@@ -6,7 +6,6 @@ README with an example, and `mtkit.json`, which says what it was made from.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,13 @@ from torch import Tensor
 from mtkit.checkpoint.model_folder import CARD_NAME, ModelParts, load_model, read_parts
 from mtkit.checkpoint.run_folder import find_model
 from mtkit.config.model import ModelConfig
-from mtkit.corpus.tokenizer import SHARED_FILE, SOURCE_FILE, TARGET_FILE, Tokenizer, save_tokenizers
+from mtkit.corpus.tokenizer import SHARED_FILE, SOURCE_FILE, TARGET_FILE, Tokenizer, needs_two_files, save_tokenizers
 from mtkit.errors import RecipeError
-from mtkit.interop.output import refuse_foreign, refuse_other
+from mtkit.interop.record import describe_origin, stands_there, write_record
 from mtkit.model.positions import sinusoidal_positions
 from mtkit.model.transformer import Transformer
-from mtkit.runtime.files import atomic_folder, hash_file, write_json
+from mtkit.runtime.files import atomic_folder
 from mtkit.version import __version__
-
-RECORD_NAME = "mtkit.json"
-EXPORT_FORMAT_VERSION = 1
 
 # CTranslate2 has no positions beyond its table, and by default takes sources of 1,024 tokens.
 _MIN_SINUSOIDAL_POSITIONS = 2048
@@ -47,32 +43,16 @@ def export_model(path: Path, output: Path, quantization: str | None = None, *, o
         OutputError: `output` is something else, or cannot be written.
     """
     _import_ctranslate2()
-    refuse_foreign(output, "an export of mtkit", (output / RECORD_NAME).is_file())
     folder, weights_path = find_model(path)
     parts = read_parts(folder)
-    made_from = {
-        "weights": hash_file(weights_path),
-        "model": parts.config.model.model_dump(mode="json"),
-        "vocabularies": [parts.source_tokenizer.fingerprint, parts.target_tokenizer.fingerprint],
-        "quantization": quantization or "float32",
-    }
-    if (output / RECORD_NAME).is_file() and not overwrite:
-        if _read_made_from(output) != made_from:
-            refuse_other(output, "an export")
+    made_from = describe_origin(parts, weights_path, quantization=quantization or "float32")
+    if stands_there(output, made_from, overwrite):
         return False
     model = load_model(weights_path.parent, torch.device("cpu")).model  # a run may have a better one by now
-    record = {
-        "format_version": EXPORT_FORMAT_VERSION,
-        "mtkit_version": __version__,
-        "ctranslate2_version": _import_ctranslate2().__version__,
-        "source_language": parts.config.source_language,
-        "target_language": parts.config.target_language,
-        "made_from": made_from,
-    }
     with atomic_folder(output) as temporary:
         write_ctranslate2(model, parts.source_tokenizer, parts.target_tokenizer, temporary, quantization)
         (temporary / CARD_NAME).write_text(_build_card(parts, quantization), encoding="utf-8")
-        write_json(record, temporary / RECORD_NAME)
+        write_record(temporary, parts, made_from, ctranslate2_version=_import_ctranslate2().__version__)
     return True
 
 
@@ -216,18 +196,11 @@ def _list_pieces(tokenizer: Tokenizer, size: int) -> list[str]:
     return [*pieces, *(f"<unused {token_id}>" for token_id in range(len(pieces), size))]
 
 
-def _read_made_from(output: Path) -> object:
-    try:
-        return json.loads((output / RECORD_NAME).read_text(encoding="utf-8"))["made_from"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _build_card(parts: ModelParts, quantization: str | None) -> str:
     """Return the README of an export."""
     config = parts.config.model
     languages = f"{parts.config.source_language or '?'}-{parts.config.target_language or '?'}"
-    is_shared = parts.source_tokenizer.serialized == parts.target_tokenizer.serialized
+    is_shared = not needs_two_files(parts.source_tokenizer, parts.target_tokenizer)
     source_file, target_file = (SHARED_FILE, SHARED_FILE) if is_shared else (SOURCE_FILE, TARGET_FILE)
     limit = ""
     if config.positions == "learned":

@@ -83,8 +83,8 @@ def _holds(folder: Path, parts: ModelParts, weights: Mapping[str, Tensor]) -> bo
         return False
     return (
         there.config.model == parts.config.model
-        and there.source_tokenizer.serialized == parts.source_tokenizer.serialized
-        and there.target_tokenizer.serialized == parts.target_tokenizer.serialized
+        and there.source_tokenizer.fingerprint == parts.source_tokenizer.fingerprint
+        and there.target_tokenizer.fingerprint == parts.target_tokenizer.fingerprint
         and tensors.keys() == weights.keys()
         and all(tensor.equal(weights[name]) for name, tensor in tensors.items())
     )

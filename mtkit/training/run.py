@@ -229,7 +229,7 @@ def _build_parts(recipe: Recipe, corpus: PreparedCorpus) -> ModelParts:
     except ValidationError as exc:
         reason = exc.errors()[0].get("ctx", {}).get("error") or exc.errors()[0]["msg"]
         raise RecipeError(str(reason), at="model", fix="change one of the values named") from exc
-    if source is not target and config.tied_embeddings == "all":
+    if config.tied_embeddings == "all" and not source.shares_ids(target):
         raise RecipeError(
             "source and target have vocabularies of their own, so their embeddings cannot be one matrix",
             at="model.tied_embeddings",

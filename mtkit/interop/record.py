@@ -1,0 +1,68 @@
+"""What an export was made from: `mtkit.json` beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mtkit.checkpoint.model_folder import ModelParts
+from mtkit.interop.output import refuse_foreign, refuse_other
+from mtkit.runtime.files import hash_file, write_json
+from mtkit.version import __version__
+
+RECORD_NAME = "mtkit.json"
+EXPORT_FORMAT_VERSION = 1
+
+
+def describe_origin(parts: ModelParts, weights: Path, **settings: str) -> dict[str, Any]:
+    """Return what an export is made from: hashes of weights and vocabularies, the shape of the model, the settings."""
+    return {
+        "weights": hash_file(weights),
+        "model": parts.config.model.model_dump(mode="json"),
+        "vocabularies": [parts.source_tokenizer.fingerprint, parts.target_tokenizer.fingerprint],
+        **settings,
+    }
+
+
+def stands_there(output: Path, made_from: dict[str, Any], overwrite: bool) -> bool:
+    """Return whether the same export stands at `output` already; False too if it is to be written over.
+
+    Raises:
+        RecipeError: Another export stands there, and `overwrite` is off.
+        OutputError: Something else stands there.
+    """
+    is_export = (output / RECORD_NAME).is_file()
+    refuse_foreign(output, "an export of mtkit", is_export)
+    if not is_export or overwrite:
+        return False
+    record = read_record(output)
+    if record is None or record.get("made_from") != made_from:
+        refuse_other(output, "an export")
+    return True
+
+
+def write_record(folder: Path, parts: ModelParts, made_from: dict[str, Any], **versions: str) -> None:
+    """Write the record of an export into its folder.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    record = {
+        "format_version": EXPORT_FORMAT_VERSION,
+        "mtkit_version": __version__,
+        **versions,
+        "source_language": parts.config.source_language,
+        "target_language": parts.config.target_language,
+        "made_from": made_from,
+    }
+    write_json(record, folder / RECORD_NAME)
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """Return the record of an export, None where there is none or it is damaged."""
+    try:
+        record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
