@@ -49,7 +49,7 @@ def build_report(run: RunFolder, *, is_finished: bool, model_scores: Validation 
     recipe_path = run.path / RECIPE_NAME
     record = run.read_record()
     data = {
-        "name": run.path.resolve().name,
+        "name": "/".join(run.path.resolve().parts[-2:]),
         "records": run.read_metrics(),
         "recipe": recipe_path.read_text(encoding="utf-8"),
         "facts": _facts(record, read_model_config(run.path)),

@@ -318,7 +318,7 @@ def read_report(run):
 
 def test_the_report_shows_the_run_in_a_browser(run, open_page):
     page = open_page(run.path / "report.html")
-    assert page.title() == "Training run run"
+    assert page.title() == f"Training run {run.path.parent.name}/run"
     last = [r for r in run.read_metrics() if r["kind"] == "validation"][-1]
     row = page.locator("table", has_text="Perplexity").locator("tbody tr").last
     assert row.locator("td").first.inner_text() == "20"
