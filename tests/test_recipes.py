@@ -26,7 +26,8 @@ def test_every_recipe_loads_and_gives_a_model(path):
     recipe = load_recipe(path)
     assert recipe.description
     assert recipe.corpus.source_language and recipe.corpus.target_language
-    assert recipe.corpus.train and recipe.corpus.valid and recipe.corpus.test
+    corpus = recipe.corpus
+    assert corpus.train and (corpus.valid or corpus.valid_size) and (corpus.test or corpus.test_size)
     assert recipe.training.max_steps or recipe.training.max_epochs
     assert recipe.training.keep_checkpoints >= recipe.training.average_count
     build_model_config(recipe.model, recipe.vocabulary.size, recipe.vocabulary.size)

@@ -41,6 +41,7 @@ _COMMANDS = {
     "evaluate": "mtkit.cli.evaluate:evaluate",
     "score": "mtkit.cli.score:score",
     "run": "mtkit.cli.run:run",
+    "serve": "mtkit.cli.serve:serve",
     "import": "mtkit.cli.import_model:import_model",
     "export": "mtkit.cli.export:export",
     "average": "mtkit.cli.average:average",

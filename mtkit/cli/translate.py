@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -22,9 +22,14 @@ from mtkit.cli.options import (
 from mtkit.errors import RecipeError
 from mtkit.runtime import console
 
+if TYPE_CHECKING:
+    from mtkit.decoding.formats import FormatName
+    from mtkit.documents.formats import DocumentFormat
+
 _CONTROL = "Constraints"
 _SAMPLING = "Sampling and reranking"
 _OUTPUT = "Answers"
+_DOCUMENTS = "Documents"
 _STANDARD = Path("-")
 
 
@@ -49,11 +54,11 @@ def translate(
     length_penalty: Annotated[float | None, recipe_option("decoding.length_penalty", "--length-penalty")] = None,
     tag: Annotated[str | None, recipe_option("decoding.tag", "--tag")] = None,
     format_name: Annotated[
-        Literal["lines", "jsonl", "tsv"] | None,
+        Literal["lines", "jsonl", "tsv", "po", "xliff", "tmx", "html", "markdown", "srt", "vtt", "text"] | None,
         typer.Option(
             "--format",
-            help="Plain lines, JSON objects with a 'source', or a table with such a column. [default: by "
-            "suffix, else lines]",
+            help="lines; jsonl: objects with a 'source'; tsv: a table with such a column; text: paragraphs; else a "
+            "document, of which only the text changes. [default: by suffix, else lines]",
             show_default=False,
         ),
     ] = None,
@@ -117,6 +122,60 @@ def translate(
     top_p: Annotated[float | None, recipe_option("decoding.top_p", "--top-p", panel=_SAMPLING)] = None,
     seed: Annotated[int | None, recipe_option("decoding.seed", "--seed", panel=_SAMPLING)] = None,
     mbr: Annotated[Literal["chrf", "bleu"] | None, recipe_option("decoding.mbr", "--mbr", panel=_SAMPLING)] = None,
+    fill: Annotated[
+        Literal["empty", "fuzzy", "all"],
+        typer.Option(
+            "--fill",
+            help="po, xliff, tmx: translate what has no translation, also what is fuzzy or needs review, or all.",
+            rich_help_panel=_DOCUMENTS,
+        ),
+    ] = "empty",
+    mark: Annotated[
+        bool,
+        typer.Option(
+            "--mark/--no-mark",
+            help="po, xliff, tmx: mark what was filled as fuzzy, as in need of review, or as made by mtkit.",
+            rich_help_panel=_DOCUMENTS,
+        ),
+    ] = True,
+    accelerator: Annotated[
+        Literal["_", "&", "~"] | None,
+        typer.Option(
+            "--accelerator",
+            help="po: the mark before an access key, as in _File. [default: X-Accelerator-Marker of the header, else "
+            "none]",
+            show_default=False,
+            rich_help_panel=_DOCUMENTS,
+        ),
+    ] = None,
+    max_width: Annotated[
+        int | None,
+        typer.Option(
+            "--max-width",
+            min=10,
+            help="srt, vtt: longest line in characters. [default: the document's own]",
+            show_default=False,
+            rich_help_panel=_DOCUMENTS,
+        ),
+    ] = None,
+    source_language: Annotated[
+        str | None,
+        typer.Option(
+            "--source-language",
+            help="Of the document. [default: the model's]",
+            show_default=False,
+            rich_help_panel=_DOCUMENTS,
+        ),
+    ] = None,
+    target_language: Annotated[
+        str | None,
+        typer.Option(
+            "--target-language",
+            help="Of the translation. [default: the model's]",
+            show_default=False,
+            rich_help_panel=_DOCUMENTS,
+        ),
+    ] = None,
     batch_size: Annotated[int | None, recipe_option("decoding.batch_size", "--batch-size", panel=MORE_OPTIONS)] = None,
     batch_tokens: Annotated[
         int | None, recipe_option("decoding.batch_tokens", "--batch-tokens", panel=MORE_OPTIONS)
@@ -128,9 +187,13 @@ def translate(
     set_values: SetOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Translate text, line by line: N lines in, N lines out, in order; an empty line stays empty.
+    """Translate text, line by line: N lines in, N lines out, in order; an empty line stays empty. Or a document.
 
     Example: `mtkit translate --model run test.en -o test.hyp --beam-size 5`
+
+    Of a document (gettext PO, XLIFF, TMX, HTML, Markdown, SRT, WebVTT, or text in paragraphs) only what should be
+    translated changes; placeholders and tags in it come back exactly once: `mtkit translate --model run messages.po -o
+    messages.de.po`
 
     Standard input is read until it ends; a line that is typed, or that a program writes before it waits, is answered
     at once.
@@ -167,13 +230,30 @@ def translate(
     written = {"-o": output, "--scores": scores, "--alignment-file": alignment_file}
     _check_places({"the input": file, "--glossary": glossary}, written)
 
-    from mtkit.decoding.formats import build_format, find_format
+    document_format = _find_document(format_name, file)
+    if document_format is not None:
+        from mtkit.cli.documents import refuse_line_options, translate_file
+        from mtkit.documents.options import DocumentOptions
+
+        line_options = {
+            "--json": json_output,
+            "--alignment-file": alignment_file is not None,
+            "--scores": scores is not None,
+            "--strict": strict,
+            "--n-best": decoding.n_best > 1,
+        }
+        refuse_line_options(document_format, line_options)
+        options = DocumentOptions(fill, mark, accelerator, source_language, target_language, max_width)
+        translate_file(model, file, output, document_format, options, decoding, device, threads, glossary)
+        return
+
+    from mtkit.decoding.formats import build_format
     from mtkit.decoding.json_output import FullJson
     from mtkit.decoding.output import open_output
     from mtkit.decoding.stream import count_lines, open_file, open_standard_input
 
     stream = open_standard_input() if file is None else open_file(file)
-    line_format = build_format(format_name or find_format(file), decoding.n_best)
+    line_format = build_format(_find_line_format(format_name, file), decoding.n_best)
     if json_output:
         line_format = FullJson(line_format, decoding.n_best)
 
@@ -197,6 +277,25 @@ def translate(
             translator, stream, line_format, output=answers, scores=table, strict=strict, advance=advance
         )
     console.say(str(summary))
+
+
+def _find_document(format_name: str | None, file: Path | None) -> DocumentFormat | None:
+    """Return the format of a document, by name or else by the suffix of the file; None for lines."""
+    from mtkit.corpus.text_files import strip_compression
+    from mtkit.documents.formats import DocumentFormat, find_document_format
+
+    if format_name is not None:
+        names: tuple[DocumentFormat, ...] = get_args(DocumentFormat)
+        return next((name for name in names if name == format_name), None)
+    return None if file is None else find_document_format(strip_compression(file))
+
+
+def _find_line_format(format_name: str | None, file: Path | None) -> FormatName:
+    """Return the format of lines, by name or else by the suffix of the file."""
+    from mtkit.decoding.formats import FormatName, find_format
+
+    names: tuple[FormatName, ...] = get_args(FormatName)
+    return next((name for name in names if name == format_name), None) or find_format(file)
 
 
 def _check_places(read: dict[str, Path | None], written: dict[str, Path | None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,11 @@ class TextSource(Section):
 
     source: Path | None = Field(None, description="Text file of the source side, one sentence a line.")
     target: Path | None = Field(None, description="Text file of the target side, aligned with `source` line by line.")
-    path: Path | None = Field(None, description="A .tsv, .jsonl or .parquet file that holds both sides.")
+    path: Path | None = Field(
+        None,
+        description="A .tsv, .jsonl or .parquet file that holds both sides, or a .po, .tmx or .xliff file. Of training "
+        "text, wildcards (`*`, `?`, and `**` for any folders) stand for all files that match.",
+    )
     dataset: str | None = Field(
         None, description="A Hugging Face data set: hub name or local folder.", json_schema_extra={"may_be_path": True}
     )
@@ -158,6 +163,19 @@ class CorpusSection(Section):
         "validation or test set, compared after case folding and Unicode normalisation.",
     )
     filters: FilterSection = FilterSection()
+
+    @field_validator("train")
+    @classmethod
+    def _expand_wildcards(cls, train: list[TextSource]) -> list[TextSource]:
+        """Put the files that match in the place of a path with wildcards; one that matches none stays as it is."""
+        expanded: list[TextSource] = []
+        for source in train:
+            path = source.path
+            is_pattern = path is not None and has_magic(str(path)) and not path.exists()
+            matches = glob(str(path), recursive=True) if is_pattern else []  # noqa: PTH207, the pattern may be absolute
+            files = [Path(match) for match in sorted(matches) if Path(match).is_file()]
+            expanded += [source.model_copy(update={"path": file}) for file in files] or [source]
+        return expanded
 
     @model_validator(mode="after")
     def _sizes(self) -> CorpusSection:

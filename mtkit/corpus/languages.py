@@ -8,6 +8,7 @@ from pathlib import Path
 from mtkit.config.corpus import CorpusSection, TextSource
 from mtkit.corpus.columns import Languages
 from mtkit.corpus.text_files import strip_compression
+from mtkit.corpus.translation_memory import SUFFIXES, read_languages
 
 # `en`, `pt-BR` or `zh_CN`. Codes of three letters are not guessed: too many suffixes look like one.
 _PLAUSIBLE = re.compile(r"[a-z]{2}(?:[-_](?:[A-Z]{2}|[A-Z][a-z]{3}))?")
@@ -16,14 +17,22 @@ _PLAUSIBLE = re.compile(r"[a-z]{2}(?:[-_](?:[A-Z]{2}|[A-Z][a-z]{3}))?")
 def find_languages(corpus: CorpusSection) -> Languages:
     """Return the source and target language: as given, else by the suffixes or columns of the training text.
 
-    `train.en` and `train.de.gz` are taken for English and German, columns `en` or `translation.en` alike. None where
-    that does not tell.
+    `train.en` and `train.de.gz` are taken for English and German, columns `en` or `translation.en` alike; catalogs and
+    translation memories tell themselves. None where that does not tell.
+
+    Raises:
+        DataError: A catalog or translation memory is missing or damaged.
     """
     guessed: Languages = (None, None)
     if corpus.train:
         source, target = (_guess(name) for name in _telling_names(corpus.train[0]))
         if source and target and source != target:
             guessed = (source, target)
+        path = corpus.train[0].path
+        if path is not None and strip_compression(path).suffix.lower() in SUFFIXES:
+            told = read_languages(path)
+            if told[1] is None or told[1] != corpus.source_language:  # a catalog may be read in the other direction
+                guessed = told
     return corpus.source_language or guessed[0], corpus.target_language or guessed[1]
 
 

@@ -142,7 +142,8 @@ def _read_training(corpus: CorpusSection, languages: Languages, spool: Spool, fi
                 findings.dropped.update(dropped)
                 spool.write(kept_sources, kept_targets, section.label)
                 parts.append(PairHashes.of(kept_sources, kept_targets))
-        findings.pairs_read += read
+        findings.pairs_read += read + reading.left_out.total()
+        findings.dropped.update(reading.left_out)
         findings.repaired.update(reading.repaired)
     spool.finish()
     return PairHashes.concatenate(parts)

@@ -14,6 +14,7 @@ from mtkit.corpus.repair import SEPARATORS, repair_lines
 from mtkit.corpus.store import SplitName
 from mtkit.corpus.tables import read_jsonl, read_parquet, read_tsv
 from mtkit.corpus.text_files import iter_line_chunks, strip_compression
+from mtkit.corpus.translation_memory import SUFFIXES, read_memory
 from mtkit.errors import DataError, RecipeError
 
 CHUNK_PAIRS = 16_384
@@ -48,13 +49,19 @@ def iter_pairs(
                 chunks = read_jsonl(source.path, source.columns, languages, chunk_pairs, reading)
             case ".parquet":
                 chunks = read_parquet(source.path, source.columns, languages, chunk_pairs, reading)
+            case suffix if suffix in SUFFIXES:
+                chunks = read_memory(source.path, languages, chunk_pairs, reading)
             case suffix:
                 raise RecipeError(
                     f"no reader for '{suffix or source.path.name}' files",
                     at=source.path,
-                    fix="give a .tsv, .jsonl or .parquet file, or two text files as source and target",
+                    fix="give a .tsv, .jsonl, .parquet, .po, .tmx or .xliff file, or two text files as source and "
+                    "target",
                 )
-    has_pairs = False
+    # Of many catalogs some may be untranslated.
+    has_pairs = (
+        role == "train" and source.path is not None and strip_compression(source.path).suffix.lower() in SUFFIXES
+    )
     for sources, targets in chunks:
         has_pairs = has_pairs or bool(sources)
         yield repair_lines(sources, reading.repaired), repair_lines(targets, reading.repaired)

@@ -11,10 +11,17 @@ Lines = tuple[list[str], list[str]]
 
 @dataclass
 class Reading:
-    """The state of reading one source: the share that has been read, and what was repaired in it, by kind."""
+    """The state of reading one source.
+
+    Attributes:
+        share: What has been read of it.
+        repaired: How much was repaired in it, by kind.
+        left_out: Pairs of it that are no training text, such as untranslated entries, by reason.
+    """
 
     share: float = 0.0
     repaired: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def report_share(self, share: float) -> None:
         """Note that this share of the source has been read."""

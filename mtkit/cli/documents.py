@@ -1,0 +1,139 @@
+"""Documents for `mtkit translate`: read whole, translated, written whole."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtkit.cli.models import load_translator
+from mtkit.errors import OutputError, RecipeError, writing
+from mtkit.runtime import console
+from mtkit.runtime.device import DeviceName
+from mtkit.runtime.files import atomic_file
+
+if TYPE_CHECKING:
+    from mtkit.config.decoding import DecodingSection
+    from mtkit.config.model_folder import ModelFolderConfig
+    from mtkit.documents.formats import DocumentFormat
+    from mtkit.documents.options import DocumentOptions
+
+# So many places of segments that were left untranslated are named.
+_SHOWN_PLACES = 10
+
+
+def translate_file(
+    models: Sequence[Path],
+    file: Path | None,
+    output: Path | None,
+    format_name: DocumentFormat,
+    options: DocumentOptions,
+    decoding: DecodingSection,
+    device: DeviceName,
+    threads: int | None,
+    glossary: Path | None = None,
+) -> None:
+    """Translate a document, and say what was done.
+
+    Args:
+        models: Model or run folders.
+        file: The document; None for standard input.
+        output: Where to write; None for standard output.
+        format_name: Of the document.
+        options: Wishes. Languages that it leaves out are those of the model.
+        decoding: Search, batching and precision.
+        device: Where to compute.
+        threads: CPU threads; None for all cores.
+        glossary: Terms and their translations.
+
+    Raises:
+        MtkitError: The document is damaged, the model does not fit it, or the result cannot be written.
+    """
+    from dataclasses import replace
+
+    from mtkit.documents.formats import read_document
+
+    config = _read_config(models[0])
+    options = replace(
+        options,
+        source_language=options.source_language or config.source_language,
+        target_language=options.target_language or config.target_language,
+    )
+    name = file or "standard input"
+    document = read_document(_read(file), format_name, name, options)
+
+    from mtkit.decoding.glossary import read_glossary
+    from mtkit.documents.pipeline import translate_document
+
+    terms = None if glossary is None else read_glossary(glossary)
+    if not decoding.sampling and decoding.mbr is None:
+        # Of the other hypotheses one may have kept a placeholder that the best one lost.
+        decoding = decoding.model_copy(update={"n_best": decoding.beam_size})
+    translator = load_translator(models, decoding, device, threads, glossary=terms, align=True)
+    shows = console.is_terminal() and not (output is None and sys.stdout.isatty())
+    with console.progress("translating", len(document.segments), "segments") if shows else nullcontext() as advance:
+        translated = translate_document(document, translator, advance)
+    _write(translated.content, output)
+    if translated.left:
+        places = ", ".join(dict.fromkeys(translated.left[:_SHOWN_PLACES]))
+        more = ", …" if len(translated.left) > _SHOWN_PLACES else ""
+        console.warn(f"{name}: left untranslated: {places}{more}")
+    console.say(str(translated.summary))
+
+
+def refuse_line_options(format_name: str, given: Mapping[str, bool]) -> None:
+    """Refuse what is said of lines where a document is translated.
+
+    Args:
+        format_name: Of the document.
+        given: By option, whether it was given.
+
+    Raises:
+        RecipeError: One was.
+    """
+    wrong = next((option for option, is_given in given.items() if is_given), None)
+    if wrong is not None:
+        raise RecipeError(
+            f"{wrong} is for lines, and the input is a document ({format_name})",
+            at=wrong,
+            fix="leave it out, or read the input as lines: --format lines",
+        )
+
+
+def _read_config(path: Path) -> ModelFolderConfig:
+    from mtkit.checkpoint.model_folder import CONFIG_NAME, read_model_config
+    from mtkit.checkpoint.run_folder import RunFolder
+
+    places = (RunFolder(path).model, path, path.parent.parent)
+    return read_model_config(next((place for place in places if (place / CONFIG_NAME).is_file()), path))
+
+
+def _read(file: Path | None) -> bytes:
+    from mtkit.corpus.text_files import open_bytes
+
+    if file is None:
+        return sys.stdin.buffer.read()
+    with open_bytes(file) as (stream, _):
+        return stream.read()
+
+
+def _write(content: bytes, output: Path | None) -> None:
+    """Write a document: to a file, gzipped if its name ends in `.gz`, whole or not at all; or to standard output."""
+    if output is None:
+        if sys.stdout is None:
+            raise OutputError("standard output is closed", fix="redirect it, or name a file with -o")
+        with writing("standard output"):
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        return
+    if output.suffix == ".gz":
+        content = gzip.compress(content, mtime=0)
+    if output.exists() and not output.is_file():
+        with writing(output):
+            output.write_bytes(content)
+        return
+    with atomic_file(output.resolve()) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,249 @@
+"""TMX and XLIFF as XML: parsed safely, with the languages and the text of what they hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mtkit.corpus.columns import Languages
+from mtkit.errors import DataError
+
+# A text and its translation.
+Pair = tuple[str, str]
+
+XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+XLIFF_1 = "urn:oasis:names:tc:xliff:document:1.2"
+XLIFF_2 = "urn:oasis:names:tc:xliff:document:2.0"
+
+# Elements whose content is no text of the segment but code, or a text of its own.
+CODE = frozenset({"bpt", "ept", "ph", "it", "ut", "sub", "bx", "ex", "x"})
+
+
+def parse_xml(content: bytes, name: str | Path) -> Any:
+    """Return an `lxml` element tree. Nothing is fetched, and no entity of the file's own is resolved.
+
+    Raises:
+        DataError: lxml is missing, or the file is no well-formed XML.
+    """
+    try:
+        from lxml import etree
+    except ModuleNotFoundError as exc:
+        raise DataError(
+            "reading XLIFF and TMX needs the package lxml", at=name, fix='install it: pip install "mtkit[formats]"'
+        ) from exc
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=False, strip_cdata=False)
+    try:
+        return etree.fromstring(content, parser).getroottree()
+    except (etree.XMLSyntaxError, ValueError) as exc:
+        line = getattr(exc, "lineno", None)
+        message = str(getattr(exc, "msg", None) or exc).split(", line ")[0]
+        raise DataError(
+            f"not well-formed XML: {message}", at=f"{name}:{line}" if line else name, fix="correct the file"
+        ) from exc
+
+
+def local_name(element: Any) -> str:
+    """Return an element's name without its namespace; empty for comments, instructions and entities."""
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
+def iter_named(element: Any, *names: str) -> Iterator[Any]:
+    """Yield the descendants of these names, in any namespace, in the document's order."""
+    return (inner for inner in element.iter() if local_name(inner) in names)
+
+
+def find_child(element: Any, name: str) -> Any:
+    """Return the first child of this name, in any namespace; None if there is none."""
+    return next((child for child in element if local_name(child) == name), None)
+
+
+def get_text(element: Any) -> str:
+    """Return the text of a segment without the codes in it, on one line."""
+    return " ".join("".join(_iter_text(element)).split())
+
+
+def find_direction(own: Languages, languages: Languages, name: str | Path) -> bool:
+    """Return whether a file's sides are to be swapped for a corpus of these languages.
+
+    Args:
+        own: Source and target language of the file; None for what it does not tell.
+        languages: Those of the corpus.
+        name: Of the file, for messages.
+
+    Raises:
+        DataError: The file is in other languages.
+    """
+    if all(is_same_language(*pair) for pair in zip(own, languages, strict=True)):
+        return False
+    if all(is_same_language(*pair) for pair in zip(own, languages[::-1], strict=True)):
+        return True
+    raise DataError(
+        f"the file is {own[0] or '?'} to {own[1] or '?'}, the corpus {languages[0] or '?'} to {languages[1] or '?'}",
+        at=name,
+        fix="leave the file out, or correct corpus.source_language and corpus.target_language",
+    )
+
+
+def is_same_language(one: str | None, other: str | None) -> bool:
+    """Return whether two tags may name one language: `de` and `de-AT`, or one is not known."""
+    if one is None or other is None:
+        return True
+    parts = [tag.lower().replace("_", "-").split("-") for tag in (one, other)]
+    short = min(map(len, parts))
+    return parts[0][:short] == parts[1][:short]
+
+
+def find_xliff_version(tree: Any, name: str | Path) -> int:
+    """Return 1 for XLIFF 1.2 (and 1.0, 1.1), 2 for XLIFF 2.0 to 2.2.
+
+    Raises:
+        DataError: It is neither.
+    """
+    root = tree.getroot()
+    version = root.get("version", "")
+    if local_name(root) != "xliff" or version[:2] not in ("1.", "2."):
+        found = f"<{local_name(root)}>" if local_name(root) != "xliff" else f"version {version or 'not given'}"
+        raise DataError(f"no XLIFF 1.2 or 2.0: {found}", at=name, fix="give another file, or another --format")
+    return int(version[0])
+
+
+def find_tmx_languages(content: bytes, name: str | Path) -> Languages:
+    """Return the languages of a translation memory: that of its header, and the only other one.
+
+    Raises:
+        DataError: The file is damaged, or no TMX.
+    """
+    root = check_tmx(parse_xml(content, name), name)
+    header = find_child(root, "header")
+    source = None if header is None else header.get("srclang")
+    if source == "*all*":
+        return None, None
+    others = {get_language(variant) for variant in iter_named(root, "tuv")}
+    others = {language for language in others if source is None or not is_same_language(language, source)}
+    return source, others.pop() if len(others) == 1 else None
+
+
+def find_xliff_languages(content: bytes, name: str | Path) -> Languages:
+    """Return the languages of an XLIFF file, of several those of the first.
+
+    Raises:
+        DataError: The file is damaged, or no XLIFF.
+    """
+    tree = parse_xml(content, name)
+    if find_xliff_version(tree, name) == 2:
+        return tree.getroot().get("srcLang"), tree.getroot().get("trgLang")
+    first = next(iter_named(tree.getroot(), "file"), None)
+    return (None, None) if first is None else (first.get("source-language"), first.get("target-language"))
+
+
+def iter_tmx_pairs(content: bytes, name: str | Path, languages: Languages, left_out: Counter[str]) -> Iterator[Pair]:
+    """Yield the pairs of a translation memory; of several variants in a language the first.
+
+    Args:
+        content: Of the file.
+        name: Of the file, for messages.
+        languages: Source and target language; None for those that the file tells: the source language of its header,
+            and the first other one.
+        left_out: Is added to: units that lack one of the languages.
+
+    Raises:
+        DataError: The file is damaged, or no TMX.
+    """
+    root = check_tmx(parse_xml(content, name), name)
+    header = find_child(root, "header")
+    default = None if header is None else header.get("srclang")
+    for unit in iter_named(root, "tu"):
+        source, target = find_variants(unit, *languages, default)
+        if source is None or target is None:
+            left_out["without one of the languages"] += 1
+            continue
+        pair = get_text(find_child(source, "seg")), get_text(find_child(target, "seg"))
+        if all(pair):
+            yield pair
+        else:
+            left_out["untranslated"] += 1
+
+
+def check_tmx(tree: Any, name: str | Path) -> Any:
+    """Return the root of a TMX file.
+
+    Raises:
+        DataError: It is none.
+    """
+    root = tree.getroot()
+    if local_name(root) != "tmx":
+        raise DataError(f"no TMX: <{local_name(root)}>", at=name, fix="give another file, or another --format")
+    return root
+
+
+def find_variants(unit: Any, source: str | None, target: str | None, default: str | None) -> tuple[Any, Any]:
+    """Return the variants of a translation unit in two languages, of which each may be None.
+
+    Args:
+        unit: A `tu`.
+        source: The source language; None for that of the unit, else of the file.
+        target: The target language; None for the first that is not the source.
+        default: The source language that the file's header names.
+    """
+    variants = [v for v in unit if local_name(v) == "tuv" and find_child(v, "seg") is not None]
+    own = unit.get("srclang") or default
+    source = source or (own if own != "*all*" else None)
+    first = next((v for v in variants if is_same_language(get_language(v), source)), None)
+    others = (v for v in variants if v is not first)
+    if target is None:
+        return first, next(others, None)
+    return first, next((v for v in others if is_same_language(get_language(v), target)), None)
+
+
+def get_language(variant: Any) -> str:
+    """Return the language of a `tuv`; older files have it in `lang`."""
+    return str(variant.get(XML_LANG) or variant.get("lang") or "")
+
+
+def iter_xliff_pairs(content: bytes, name: str | Path, languages: Languages, left_out: Counter[str]) -> Iterator[Pair]:
+    """Yield the translated segments of an XLIFF file.
+
+    Args:
+        content: Of the file.
+        name: Of the file, for messages.
+        languages: Source and target language of the corpus; a file of the other direction is swapped.
+        left_out: Is added to: segments without a translation, and those marked as in need of one, or of review.
+
+    Raises:
+        DataError: The file is damaged, no XLIFF, or in other languages.
+    """
+    tree = parse_xml(content, name)
+    version = find_xliff_version(tree, name)
+    holders = iter_named(tree.getroot(), "file") if version == 1 else [tree.getroot()]
+    unit_name, fields = (
+        ("trans-unit", ("source-language", "target-language"))
+        if version == 1
+        else (
+            "segment",
+            ("srcLang", "trgLang"),
+        )
+    )
+    for holder in holders:
+        is_swapped = find_direction((holder.get(fields[0]), holder.get(fields[1])), languages, name)
+        for unit in iter_named(holder, unit_name):
+            source, target = find_child(unit, "source"), find_child(unit, "target")
+            state = (unit.get("state") if version == 2 else None if target is None else target.get("state")) or ""
+            if target is None or source is None or not (pair := (get_text(source), get_text(target)))[1]:
+                left_out["untranslated"] += 1
+            elif state.startswith("needs-") or state in ("new", "initial"):
+                left_out["in need of review"] += 1
+            elif pair[0]:
+                yield pair[::-1] if is_swapped else pair
+
+
+def _iter_text(element: Any) -> Iterator[str]:
+    yield element.text or ""
+    for child in element:
+        if isinstance(child.tag, str):
+            if local_name(child) not in CODE:
+                yield from _iter_text(child)
+        elif callable(child.tag) and (child.text or "").startswith("&"):
+            yield child.text
+        yield child.tail or ""

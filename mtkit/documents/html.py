@@ -1,0 +1,205 @@
+"""HTML: the text of each block, and the attributes that people read."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from mtkit.documents.document import Document, Protected
+from mtkit.documents.html_tokens import (
+    Token,
+    escape_html,
+    find_attributes,
+    iter_html_slots,
+    tokenize_html,
+)
+from mtkit.documents.open_elements import OpenElements, is_inline, is_opaque, is_void
+from mtkit.documents.slots import PairFinder, Slot, collapse_blanks, trim_slots
+from mtkit.documents.spans import Block, LineNumbers, SpanDocument, build_block, build_units
+from mtkit.documents.text_file import decode_text
+
+_CHARSET = re.compile(rb"""<meta\s[^>]{0,200}?charset\s*=\s*["']?\s*([\w:.+-]+)""", re.IGNORECASE)
+_XML_ENCODING = re.compile(rb"""^<\?xml\s[^>]{0,100}?encoding\s*=\s*["']([\w:.+-]+)""")
+_READ_ATTRIBUTES = [
+    "alt", "title", "placeholder", "aria-label", "aria-description", "aria-placeholder", "aria-roledescription",
+    "aria-valuetext", "label", "summary",
+]  # fmt: skip
+_READ_METADATA = {
+    "description", "og:title", "og:description", "og:image:alt", "twitter:title", "twitter:description",
+    "twitter:image:alt",
+}  # fmt: skip
+
+
+def read_html(content: bytes, language: str | None = None) -> Document:
+    """Read HTML: a page or a fragment, well-formed or not.
+
+    A segment is a sentence of a block, or an attribute that people read. Inline elements are protected stretches of
+    their segment. Left as they are: `translate="no"` and class `notranslate`, `code`, `kbd`, `samp`, `var`, `pre`,
+    `script`, `style`, `textarea` and other foreign matter, comments, addresses, every other attribute, `lang` too.
+
+    Args:
+        content: The file. The encoding is that of its byte order mark, else the charset that it declares, else UTF-8.
+        language: Of the text, for the ends of sentences.
+
+    Raises:
+        DataError: The bytes are not of that encoding, or sentencex is not installed.
+    """
+    head = content[:1024]
+    declared = _XML_ENCODING.search(head) or _CHARSET.search(head)
+    text, encoding = decode_text(content, None if declared is None else declared[1].decode("ascii", "replace"))
+    return SpanDocument(text, encoding, find_html_blocks(text, language), errors="xmlcharrefreplace")
+
+
+def find_html_blocks(text: str, language: str | None = None) -> list[Block]:
+    """Return the blocks of HTML that are to be translated.
+
+    Raises:
+        DataError: sentencex is not installed.
+    """
+    return _Reader(text, language).blocks
+
+
+class _Reader:
+    def __init__(self, text: str, language: str | None) -> None:
+        self.blocks: list[Block] = []
+        self._text = text
+        self._language = language
+        self._lines = LineNumbers(text)
+        self._open = OpenElements()
+        self._run: list[Slot] = []
+        self._pairs = PairFinder()
+        # An inline element that is kept as one: the depth of its parent, its start and what a reader sees of it.
+        self._whole: tuple[int, int] | None = None
+        self._shown: list[str] = []
+        for token in tokenize_html(text):
+            self._read(token)
+        self._end_whole(len(text))
+        self._end_run()
+
+    def _read(self, token: Token) -> None:
+        match token.kind:
+            case "text":
+                self._read_text(token)
+            case "start":
+                self._read_start(token)
+            case "end":
+                self._read_end(token)
+            case _ if self._whole is None and not self._open.is_hidden:
+                self._keep(token, Protected(self._text[token.start : token.end]))
+
+    def _read_text(self, token: Token) -> None:
+        slots = iter_html_slots(self._text, token.start, token.end)
+        if self._whole is not None:
+            if not self._open.is_foreign:
+                self._shown += [slot.seen for slot in slots]
+        elif not self._open.is_hidden:
+            self._run += slots
+
+    def _read_start(self, token: Token) -> None:
+        if self._open.close_implied(token.name):
+            self._leave_whole(token.start)
+            if self._whole is None:
+                self._end_run()
+        was_hidden = self._open.is_hidden
+        is_kept = is_opaque(token.name) or self._open.says_no(token)
+        has_content = not (is_void(token.name) or (token.is_closed and self._open.is_in_svg(token.name)))
+        depth = self._open.depth
+        if has_content:
+            self._open.push(token)
+        if self._whole is not None:
+            return
+        if not is_inline(token.name):
+            self._end_run()
+        if was_hidden and self._open.is_hidden:
+            return
+        if not is_kept:
+            self._read_attributes(token)
+        if not is_inline(token.name):
+            return
+        if is_kept and has_content:
+            self._whole = (depth, token.start)
+            self._shown = []
+        elif has_content:
+            self._keep(token, Protected(self._text[token.start : token.end], "open", self._pairs.open(token.name)))
+        else:
+            self._keep(token, Protected(self._text[token.start : token.end]))
+
+    def _read_end(self, token: Token) -> None:
+        was_hidden = self._open.is_hidden
+        is_closing = self._open.close(token.name)
+        if self._whole is not None:
+            is_own = self._open.depth == self._whole[0]
+            is_inline_end = is_own and is_inline(token.name)
+            is_left = self._leave_whole(token.end if is_inline_end else token.start)
+            if is_inline_end or not is_left:
+                return
+        elif was_hidden:
+            return
+        if not is_inline(token.name):
+            self._end_run()
+            return
+        pair = self._pairs.close(token.name) if is_closing else None
+        text = self._text[token.start : token.end]
+        self._keep(token, Protected(text) if pair is None else Protected(text, "close", pair))
+
+    def _keep(self, token: Token, protected: Protected) -> None:
+        self._run.append(Slot(protected, token.start, token.end))
+
+    def _leave_whole(self, end: int) -> bool:
+        """End the element that is kept as one, if it is no longer open; return whether it was ended."""
+        if self._whole is None or self._open.depth > self._whole[0]:
+            return False
+        self._end_whole(end)
+        return True
+
+    def _end_whole(self, end: int) -> None:
+        if self._whole is None:
+            return
+        start = self._whole[1]
+        shown = collapse_blanks("".join(self._shown)).strip()
+        self._run.append(Slot(Protected(self._text[start:end], shown=shown), start, end))
+        self._whole = None
+
+    def _end_run(self) -> None:
+        block = build_block(
+            self._text, self._run, self._lines, lambda text, _: escape_html(text), language=self._language
+        )
+        if block is not None:
+            self.blocks.append(block)
+        self._run = []
+        self._pairs = PairFinder()
+
+    def _read_attributes(self, token: Token) -> None:
+        attributes = token.attributes
+        names = [name for name in _READ_ATTRIBUTES if name in attributes]
+        if (
+            token.name == "meta"
+            and (attributes.get("name") or attributes.get("property", "")).lower() in _READ_METADATA
+        ):
+            names.append("content")
+        if token.name == "input" and attributes.get("type", "").lower() in {"submit", "button", "reset"}:
+            names.append("value")
+        if not names:
+            return
+        places = find_attributes(self._text, token)
+        for name in names:
+            if name not in places:
+                continue
+            place = places[name]
+            slots = trim_slots(list(iter_html_slots(self._text, place.start, place.end)))
+            if not any(isinstance(slot.part, str) and any(map(str.isalpha, slot.part)) for slot in slots):
+                continue
+            quote = place.quote or '"'
+            around = "" if place.quote else quote
+            self.blocks.append(
+                Block(
+                    build_units([slots], self._lines),
+                    partial(_escape_attribute, quote=quote),
+                    before=around,
+                    after=around,
+                )
+            )
+
+
+def _escape_attribute(text: str, _is_start: bool, quote: str) -> str:
+    return escape_html(text, quote)

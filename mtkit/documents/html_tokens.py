@@ -1,0 +1,169 @@
+"""HTML as a sequence of tokens with their places, by the parser of Python's standard library.
+
+`html.parser` is chosen because it tells where each token stands, reads broken HTML as browsers do and never gives up;
+lxml and selectolax build trees that have lost the bytes.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Literal
+
+from mtkit.documents.slots import Slot, iter_text_slots
+
+TokenKind = Literal["start", "end", "text", "other"]
+_REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);?")
+_ATTRIBUTE = re.compile(r"""[\s/]*([^\s/>=][^\s/>=]*)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s>"'][^\s>]*)?)?""")
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute with the place of its value.
+
+    Attributes:
+        start: First character of the value, within quotes.
+        end: The character after its last.
+        quote: The quotes around it, if any.
+    """
+
+    start: int
+    end: int
+    quote: str
+
+
+@dataclass
+class Token:
+    """A tag, a text, or something else (comment, declaration).
+
+    Attributes:
+        kind: What it is.
+        start: Its first character.
+        end: The character after its last.
+        name: Of a tag, in lower case.
+        attributes: Of a start tag, decoded; the first of each name.
+        is_closed: Whether a start tag ends with `/>`.
+    """
+
+    kind: TokenKind
+    start: int
+    end: int
+    name: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+    is_closed: bool = False
+
+
+class _Tokenizer(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=False)
+        self.tokens: list[Token] = []
+        # The parser counts lines by "\n".
+        self._line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
+        self.feed(text)
+        self.close()
+
+    def _add(self, kind: TokenKind, length: int = 0, name: str = "") -> Token:
+        line, column = self.getpos()
+        start = self._line_starts[line - 1] + column
+        self.tokens.append(Token(kind, start, start + length, name))
+        return self.tokens[-1]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        token = self._add("start", name=tag)
+        for name, value in attrs:
+            token.attributes.setdefault(name, value or "")
+        token.is_closed = (self.get_starttag_text() or "").endswith("/>")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._add("end", name=tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+
+    def handle_data(self, data: str) -> None:
+        self._add("text", len(data))
+
+    def handle_entityref(self, name: str) -> None:
+        self._add("text", len(name) + 1)
+
+    def handle_charref(self, name: str) -> None:
+        self._add("text", len(name) + 2)
+
+    def parse_marked_section(self, i: int, report: int = 1) -> int:
+        # The parser of some Python versions raises for one without a known name.
+        closing = "]]>" if self.rawdata.startswith("<![CDATA[", i) else ">"
+        end = self.rawdata.find(closing, i)
+        if end < 0:
+            return -1
+        self._add("other")
+        return end + len(closing)
+
+    def handle_comment(self, data: str) -> None:
+        self._add("other")
+
+    def handle_decl(self, decl: str) -> None:
+        self._add("other")
+
+    def handle_pi(self, data: str) -> None:
+        self._add("other")
+
+    def unknown_decl(self, data: str) -> None:
+        self._add("other")
+
+
+def tokenize_html(text: str) -> list[Token]:
+    """Return the tokens of HTML; together they cover it from the first character to the last, whatever it is."""
+    found = _Tokenizer(text).tokens
+    tokens: list[Token] = []
+    place = 0
+    for index, token in enumerate(found):
+        following = found[index + 1].start if index + 1 < len(found) else len(text)
+        if token.start > place:
+            tokens.append(Token("other", place, token.start))
+        if token.kind != "text" or (text[token.end : following] == ";" and text[token.start] == "&"):
+            token.end = following
+        if tokens and token.kind == tokens[-1].kind == "text" and tokens[-1].end == token.start:
+            tokens[-1].end = token.end
+        else:
+            tokens.append(token)
+        place = token.end
+    if place < len(text):
+        tokens.append(Token("other", place, len(text)))
+    return tokens
+
+
+def find_attributes(text: str, token: Token) -> dict[str, Attribute]:
+    """Return where the values of a start tag's attributes stand; of those of one name, the first counts."""
+    found: dict[str, Attribute] = {}
+    for match in _ATTRIBUTE.finditer(text, token.start + 1 + len(token.name), token.end):
+        value = match[2]
+        if value is None or match.end() > token.end:
+            continue
+        quote = value[0] if value[0] in "\"'" else ""
+        start, end = match.span(2)
+        name = match[1].lower()
+        if name not in found:
+            found[name] = Attribute(start + len(quote), end - len(quote), quote)
+    return found
+
+
+def iter_html_slots(text: str, start: int, end: int) -> Iterator[Slot]:
+    """Yield the slots of HTML text: character references decoded, blanks as single spaces, addresses protected."""
+    place = start
+    for match in _REFERENCE.finditer(text, start, end):
+        decoded = html.unescape(match[0])
+        if decoded == match[0]:
+            continue
+        yield from iter_text_slots(text, place, match.start())
+        yield Slot(" " if decoded.isspace() and decoded != "\xa0" else decoded, *match.span())
+        place = match.end()
+    yield from iter_text_slots(text, place, end)
+
+
+def escape_html(text: str, quote: str = "") -> str:
+    """Return text as HTML, as browsers serialize it; inside an attribute with its quotes escaped."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\xa0", "&nbsp;")
+    return escaped.replace(quote, "&quot;" if quote == '"' else "&#39;") if quote else escaped

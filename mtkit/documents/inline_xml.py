@@ -1,0 +1,126 @@
+"""The content of an XML segment as text and protected inline elements, and back."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+from typing import Any
+from xml.sax.saxutils import escape
+
+from mtkit.corpus.bilingual_xml import local_name
+from mtkit.documents.document import Protected, TranslatedSegment
+
+# Elements that enclose text of the segment.
+_ENCLOSING = frozenset({"g", "mrk", "pc", "hi"})
+
+# Elements that begin and end a stretch, and the attributes that name the stretch.
+_STARTS = {"bpt": ("rid", "i", "id"), "sc": ("id",), "sm": ("id",)}
+_ENDS = {"ept": ("rid", "i", "id"), "ec": ("startRef", "id"), "em": ("startRef",)}
+
+_DECLARATION = re.compile(r'\sxmlns(?::[\w.-]+)?="[^"]*"')
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+class InlineElement(Protected):
+    """A protected stretch that is XML; any other one in such a segment is text."""
+
+
+def split_inline(element: Any) -> tuple[str | Protected, ...]:
+    """Return what an element holds: its text, and its inline elements as protected stretches.
+
+    `<g>`, `<mrk>`, `<pc>` and `<hi>` enclose text; `<bpt>` and `<ept>` (`<sc>` and `<ec>`) are the ends of a pair if
+    both stand in the segment; everything else stands alone, whole. What is enclosed but not to be translated is shown.
+
+    Args:
+        element: A `source`, `target` or `seg`.
+    """
+    parts: list[str | Protected] = []
+    _split(element, parts, [0], _find_pairs(element))
+    return tuple(part for part in parts if part)
+
+
+def fill_inline(element: Any, translation: TranslatedSegment) -> None:
+    """Replace what an element holds.
+
+    Args:
+        element: Its attributes stay.
+        translation: Its protected stretches are XML in the namespaces of the element.
+    """
+    from lxml import etree
+
+    inner = "".join(_write(part) for part in translation)
+    declared = "".join(
+        f' xmlns{":" + prefix if prefix else ""}="{escape(uri)}"' for prefix, uri in element.nsmap.items()
+    )
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, recover=False)
+    holder = etree.fromstring(f"<holder{declared}>{inner}</holder>".encode(), parser)
+    for child in list(element):
+        element.remove(child)
+    element.text = holder.text
+    for child in list(holder):
+        element.append(child)
+
+
+def _write(part: str | Protected) -> str:
+    """Return a part as XML; placeholders of the text are text."""
+    if isinstance(part, InlineElement):
+        return part.text
+    return escape(_NO_XML.sub("", part.text if isinstance(part, Protected) else part))
+
+
+def _split(element: Any, parts: list[str | Protected], num_pairs: list[int], pairs: dict[Any, int]) -> None:
+    parts.append(element.text or "")
+    for child in element:
+        name = local_name(child)
+        if name in _ENCLOSING and child.get("translate") != "no" and child.get("mtype") != "protected":
+            pair = num_pairs[0] + len(pairs)
+            num_pairs[0] += 1
+            start = _serialize_start(child)
+            parts.append(InlineElement(start, "open", pair))
+            _split(child, parts, num_pairs, pairs)
+            parts.append(InlineElement(f"</{_qualified_name(child)}>", "close", pair))
+        elif child in pairs:
+            parts.append(InlineElement(_serialize(child), "open" if name in _STARTS else "close", pairs[child]))
+        else:
+            seen = " ".join("".join(child.itertext()).split()) if name in _ENCLOSING else ""
+            parts.append(InlineElement(_serialize(child), shown=seen))
+        parts.append(child.tail or "")
+
+
+def _find_pairs(element: Any) -> dict[Any, int]:
+    """Return the number of the pair of each element that begins or ends one, both ends being there."""
+    starts: dict[str, Any] = {}
+    pairs: dict[Any, int] = {}
+    for child in element.iter():
+        name = local_name(child)
+        if name in _STARTS:
+            starts[_get_first(child, _STARTS[name])] = child
+        elif name in _ENDS and (start := starts.pop(_get_first(child, _ENDS[name]), None)) is not None:
+            pairs[start] = pairs[child] = len(pairs) // 2
+    return pairs
+
+
+def _get_first(element: Any, names: Sequence[str]) -> str:
+    return next((str(element.get(name)) for name in names if element.get(name) is not None), "")
+
+
+def _qualified_name(element: Any) -> str:
+    return f"{element.prefix}:{local_name(element)}" if element.prefix else local_name(element)
+
+
+def _serialize_start(element: Any) -> str:
+    """Return an element's start tag."""
+    shallow = copy.copy(element)
+    for child in list(shallow):
+        shallow.remove(child)
+    shallow.text = None
+    return _serialize(shallow).removesuffix("/>").removesuffix(f"></{_qualified_name(element)}>") + ">"
+
+
+def _serialize(element: Any) -> str:
+    """Return an element, or an entity or comment, without its tail and without namespaces declared further out."""
+    from lxml import etree
+
+    text: str = etree.tostring(element, encoding="unicode", with_tail=False)
+    return _DECLARATION.sub("", text) if isinstance(element.tag, str) else text

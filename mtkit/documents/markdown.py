@@ -1,0 +1,247 @@
+"""Markdown: the text of paragraphs, headings, list items, table cells, footnotes, and of HTML in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from mtkit.documents.document import Document, Protected, TranslatedSegment
+from mtkit.documents.html import find_html_blocks
+from mtkit.documents.markdown_escapes import escape_all, escape_markdown, may_start_line
+from mtkit.documents.markdown_events import Run, read_runs
+from mtkit.documents.slots import Slot, collapse_blanks
+from mtkit.documents.spans import Block, LineNumbers, SpanDocument, Unit, build_block
+from mtkit.documents.text_file import decode_text
+from mtkit.runtime import console
+
+_MOST_TRIES = 100
+_DELIMITERS = {"*", "_", "**", "__", "~", "~~"}
+
+
+def read_markdown(content: bytes, language: str | None = None) -> Document:
+    """Read Markdown: CommonMark with GitHub's extensions.
+
+    A segment is a sentence of a block, or the description of an image. Emphasis, links, code spans, footnote marks,
+    HTML tags, math and line breaks are protected stretches. Left as they are: code blocks, metadata at the top,
+    addresses and titles of links.
+
+    Args:
+        content: The file, in UTF-8 or with a byte order mark.
+        language: Of the text, for the ends of sentences.
+
+    Raises:
+        DataError: The bytes are not UTF-8, or pyromark or sentencex is not installed.
+    """
+    text, encoding = decode_text(content)
+    return _MarkdownDocument(text, encoding, language)
+
+
+class _MarkdownDocument(SpanDocument):
+    def __init__(self, text: str, encoding: str, language: str | None) -> None:
+        self._runs = read_runs(text)
+        # The run of each block, by the block's first character and its last.
+        self._run_of: dict[tuple[int, int], int] = {}
+        # The segments inside a protected stretch: descriptions of images.
+        self._inner: set[tuple[int, int]] = set()
+        lines = LineNumbers(text)
+        blocks = []
+        for number, run in enumerate(self._runs):
+            for block in _build_blocks(text, run, lines, language):
+                blocks.append(block)
+                self._run_of[block.start, block.end] = number
+                if run.kind != "Html" and any(_is_around(slot, block) for slot in run.slots):
+                    self._inner.update((unit.start, unit.end) for unit in block.units)
+        super().__init__(text, encoding, blocks)
+
+    def render_text(self, translations: Sequence[TranslatedSegment | None]) -> str:
+        """Return the document's text with translations in it, its structure as it was.
+
+        What is written is read again. A block that would not be the same block with the translation in it (emphasis
+        that no longer is, text that became a list) has all its marks escaped; if that does not help, it keeps its
+        source, and a warning says so.
+        """
+        chosen = [
+            None if each is None or tuple(each) == segment.parts else _move_blanks(each)
+            for each, segment in zip(translations, self.segments, strict=True)
+        ]
+        blocks = list(self.blocks)
+        escaped: set[int] = set()
+        dropped: list[str] = []
+        for _ in range(_MOST_TRIES):
+            written = SpanDocument(self.text, self.encoding, blocks).render_text(chosen)
+            wrong = self._find_wrong(written, chosen)
+            if not wrong:
+                break
+            hopeless = {number for number in wrong if number in escaped or self._runs[number].kind == "Html"}
+            dropped += self._clear(chosen, hopeless)
+            escaped |= wrong
+            for index, block in enumerate(blocks):
+                if self._number(block) in wrong and self._runs[self._number(block)].kind != "Html":
+                    blocks[index] = replace(block, escape=escape_all)
+        else:
+            # Every try has mended something; what is left is more than a few odd blocks.
+            dropped += self._clear(chosen, set(range(len(self._runs))))
+            written = self.text
+        if dropped:
+            places = list(dict.fromkeys(dropped))
+            more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+            console.warn(
+                f"left untranslated, as the Markdown would have changed with the translation: "
+                f"{', '.join(places[:5])}{more}"
+            )
+        return written
+
+    def _number(self, block: Block) -> int:
+        return self._run_of[block.start, block.end]
+
+    def _find_wrong(self, written: str, translations: Sequence[TranslatedSegment | None]) -> set[int]:
+        """Return the runs that are not read again as they were meant.
+
+        Where the blocks themselves are others, it is the last changed run up to the first such place.
+        """
+        changed = self._find_changed(translations)
+        if not changed:
+            return set()
+        found = read_runs(written)
+        wrong: set[int] = set()
+        for number, run in enumerate(self._runs):
+            if number >= len(found) or found[number].kind != run.kind:
+                return wrong | self._find_suspect(changed, number)
+            if run.kind == "Html":
+                continue
+            expected = self._expect(number, changed.get(number, []))
+            if collapse_blanks(_outline(found[number].slots)).strip() != expected:
+                if number not in changed:
+                    return wrong | self._find_suspect(changed, number)
+                wrong.add(number)
+        return wrong or (self._find_suspect(changed, len(self._runs)) if len(found) > len(self._runs) else wrong)
+
+    def _find_suspect(self, changed: Iterable[int], number: int) -> set[int]:
+        """Return the changed run nearest to a run, one before it rather than one after."""
+        return {min(changed, key=lambda other: (other > number, abs(other - number)))}
+
+    def _find_changed(
+        self, translations: Sequence[TranslatedSegment | None]
+    ) -> dict[int, list[tuple[Unit, TranslatedSegment]]]:
+        """Return the translated segments of each run."""
+        changed: dict[int, list[tuple[Unit, TranslatedSegment]]] = {}
+        index = 0
+        for block in self.blocks:
+            for unit in block.units:
+                translation = translations[index]
+                if translation is not None and tuple(translation) != unit.segment.parts:
+                    changed.setdefault(self._number(block), []).append((unit, translation))
+                index += 1
+        return changed
+
+    def _expect(self, number: int, changed: list[tuple[Unit, TranslatedSegment]]) -> str:
+        """Return the outline of a run with the translations in it."""
+        run = self._runs[number]
+        place = run.start
+        outline = ""
+        for unit, translation in changed:
+            if (unit.start, unit.end) in self._inner:
+                continue
+            outline += _outline(_clip(run.slots, place, unit.start))
+            free = list(unit.slots)
+            outline += _outline([_find_slot(part, free) for part in translation])
+            place = unit.end
+        return collapse_blanks(outline + _outline(_clip(run.slots, place, run.end))).strip()
+
+    def _clear(self, translations: list[TranslatedSegment | None], numbers: set[int]) -> list[str]:
+        """Take the translations of runs away; return their places."""
+        places = []
+        index = 0
+        for block in self.blocks:
+            for unit in block.units:
+                if self._number(block) in numbers and translations[index] is not None:
+                    translations[index] = None
+                    places.append(unit.segment.place)
+                index += 1
+        return places
+
+
+def _build_blocks(text: str, run: Run, lines: LineNumbers, language: str | None) -> Iterable[Block]:
+    if run.kind == "Html":
+        yield from _build_html_blocks(text, run, lines, language)
+        return
+    escape = partial(escape_markdown, is_cell=run.kind == "TableCell")
+    for slots in [run.slots, *run.alts]:
+        block = build_block(text, slots, lines, escape, language, prefix=r"[ \t>]*", may_start=may_start_line)
+        if block is not None:
+            yield block if run.kind in {"Paragraph", "Item"} else replace(block, flow=None)
+
+
+def _build_html_blocks(text: str, run: Run, lines: LineNumbers, language: str | None) -> Iterable[Block]:
+    """Yield the blocks of HTML in Markdown; of HTML in a quote, whose lines start with a mark, none."""
+    source = text[run.start : run.end]
+    if re.search(r"^[ \t]*>", source, re.MULTILINE):
+        return
+    for block in find_html_blocks(source, language):
+        units = []
+        for unit in block.units:
+            slots = tuple(replace(slot, start=slot.start + run.start, end=slot.end + run.start) for slot in unit.slots)
+            place = f"line {lines.find_line(slots[0].start)}"
+            units.append(Unit(replace(unit.segment, place=place), slots))
+        yield replace(block, units=tuple(units))
+
+
+def _move_blanks(translation: TranslatedSegment) -> TranslatedSegment:
+    """Return a translation without blanks on the inner side of emphasis marks, where they would be no marks."""
+    parts = list(translation)
+    for index, part in enumerate(parts):
+        if not isinstance(part, Protected) or part.text not in _DELIMITERS or part.kind == "standalone":
+            continue
+        inner = index + (1 if part.kind == "open" else -1)
+        outer = index - (1 if part.kind == "open" else -1)
+        text = parts[inner] if 0 <= inner < len(parts) else None
+        if not isinstance(text, str) or text.strip() == text:
+            continue
+        parts[inner] = text.lstrip() if part.kind == "open" else text.rstrip()
+        beside = parts[outer] if 0 <= outer < len(parts) else None
+        if isinstance(beside, str) and not (beside.endswith(" ") if part.kind == "open" else beside.startswith(" ")):
+            parts[outer] = f"{beside} " if part.kind == "open" else f" {beside}"
+    return tuple(parts)
+
+
+def _clip(slots: Sequence[Slot], start: int, end: int) -> list[Slot]:
+    """Return the slots between two places; those of text are cut there."""
+    clipped = []
+    for slot in slots:
+        if slot.is_literal and isinstance(slot.part, str):
+            first, last = max(start, slot.start), min(end, slot.end)
+            if first < last:
+                text = slot.part[first - slot.start : last - slot.start]
+                clipped.append(Slot(text, first, last))
+        elif start <= slot.start and slot.end <= end:
+            clipped.append(slot)
+    return clipped
+
+
+def _is_around(slot: Slot, block: Block) -> bool:
+    return isinstance(slot.part, Protected) and slot.start < block.start and block.end < slot.end
+
+
+def _find_slot(part: str | Protected, free: list[Slot]) -> Slot:
+    """Return the slot of a part of a translation; one made of text stands nowhere."""
+    slot = next((slot for slot in free if slot.part == part), None) if isinstance(part, Protected) else None
+    if slot is None:
+        return Slot(part, 0, 0)
+    free.remove(slot)
+    return slot
+
+
+def _outline(slots: Sequence[Slot]) -> str:
+    """Return what a run says and which marks are in it, whatever the lines and escapes that it is written with."""
+    written = []
+    for slot in slots:
+        if isinstance(slot.part, str):
+            written.append(slot.part)
+        elif slot.part.shown and slot.part.shown == slot.part.text:
+            written.append(slot.part.text)
+        else:
+            mark = slot.written or slot.part.text
+            written.append("\ue000" + ("![]" if mark.startswith("![") else mark) + "\ue001")
+    return "".join(written)

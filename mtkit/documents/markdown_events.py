@@ -1,0 +1,324 @@
+"""Markdown as runs of inline text with their places, by pyromark (pulldown-cmark).
+
+pyromark is chosen because it follows CommonMark exactly and gives the byte range of every block and inline element;
+markdown-it-py and mistune place blocks by lines only, and have no places for what is inline.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mtkit.documents.document import Protected
+from mtkit.documents.slots import PairFinder, Slot, collapse_blanks, iter_text_slots
+from mtkit.errors import DataError
+
+_INLINE = {"Emphasis", "Strong", "Strikethrough", "Superscript", "Subscript", "Link", "Image"}
+_MARKS = {"Emphasis": 1, "Strong": 2, "Superscript": 1, "Subscript": 1}
+_MARGIN = re.compile(r"[ \t>]*")
+_TAG = re.compile(r"<(/?)([a-zA-Z][\w:-]*)[^>]*?(/?)>\Z", re.DOTALL)
+_VOID = {"area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+
+
+@dataclass
+class Run:
+    """The inline content of a block.
+
+    Attributes:
+        kind: The block: `Paragraph`, `Heading`, `TableCell`, `Item` and others; `Html` for a block of HTML.
+        slots: What it is made of; empty for HTML.
+        start: Its first character.
+        end: The character after its last.
+        alts: Slots of the descriptions of images in it.
+    """
+
+    kind: str
+    slots: list[Slot] = field(default_factory=list)
+    start: int = 0
+    end: int = 0
+    alts: list[list[Slot]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Event:
+    kind: str
+    name: str
+    value: Any
+    start: int
+    end: int
+
+
+def read_runs(text: str) -> list[Run]:
+    """Return the runs of Markdown in order.
+
+    CommonMark with GitHub's tables, task lists, footnotes, strikethrough and math.
+
+    Raises:
+        DataError: pyromark is not installed.
+    """
+    runs: list[Run] = []
+    blocks: list[str] = []
+    inline: list[_Event] = []
+    depth = 0
+
+    def end_run() -> None:
+        if inline:
+            runs.append(_build_run(text, blocks[-1] if blocks else "", inline))
+            inline.clear()
+
+    for event in _iter_events(text):
+        if event.kind in {"Start", "End"} and event.name not in _INLINE:
+            end_run()
+            depth = 0
+            if event.kind == "Start":
+                blocks.append(event.name)
+            else:
+                blocks.pop()
+                if event.name == "HtmlBlock":
+                    runs.append(Run("Html", start=event.start, end=event.end))
+        elif event.kind == "Rule":
+            end_run()
+        elif not blocks or blocks[-1] not in {"CodeBlock", "HtmlBlock", "MetadataBlock"}:
+            depth += (event.kind == "Start") - (event.kind == "End")
+            inline.append(event)
+    end_run()
+    return runs
+
+
+def _iter_events(text: str) -> Iterator[_Event]:
+    try:
+        import pyromark
+    except ImportError as exc:
+        raise DataError(
+            "Markdown needs the package pyromark, which is not installed", fix="pip install 'mtkit[formats]'"
+        ) from exc
+    options = pyromark.Options
+    skipped = 1 if text.startswith("\ufeff") else 0
+    parsed = pyromark.events_with_range(
+        text[skipped:],
+        options=options.ENABLE_TABLES
+        | options.ENABLE_FOOTNOTES
+        | options.ENABLE_STRIKETHROUGH
+        | options.ENABLE_TASKLISTS
+        | options.ENABLE_HEADING_ATTRIBUTES
+        | options.ENABLE_YAML_STYLE_METADATA_BLOCKS
+        | options.ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS
+        | options.ENABLE_MATH
+        | options.ENABLE_GFM,
+    )
+    characters = _find_characters(text[skipped:])
+    for event, places in parsed:
+        start, end = characters[places["start"]] + skipped, characters[places["end"]] + skipped
+        if isinstance(event, str):
+            yield _Event(event, "", None, start, end)
+            continue
+        ((kind, value),) = event.items()
+        if kind in {"Start", "End"} and isinstance(value, dict):
+            ((name, value),) = value.items()
+        elif kind in {"Start", "End"}:
+            name, value = value, None
+        else:
+            name = ""
+        yield _Event(kind, name, value, start, end)
+
+
+def _find_characters(text: str) -> Sequence[int]:
+    """Return the character of each byte of the text as UTF-8."""
+    if text.isascii():
+        return range(len(text) + 1)
+    places = array("L")
+    for place, character in enumerate(text):
+        places.extend([place] * len(character.encode()))
+    places.append(len(text))
+    return places
+
+
+def _build_run(text: str, kind: str, events: list[_Event]) -> Run:
+    builder = _RunBuilder(text)
+    builder.read(events)
+    return Run(
+        kind, builder.slots, builder.slots[0].start if builder.slots else events[0].start, events[-1].end, builder.alts
+    )
+
+
+class _RunBuilder:
+    def __init__(self, text: str) -> None:
+        self.slots: list[Slot] = []
+        self.alts: list[list[Slot]] = []
+        self._text = text
+        self._pairs = PairFinder()
+        self._place = 0
+
+    def read(self, events: list[_Event]) -> None:
+        self._place = events[0].start
+        if events[0].kind == "Text" and self._text[: self._place].endswith("\\"):
+            self._place -= 1  # an escape starts the run
+        index = 0
+        while index < len(events):
+            event = events[index]
+            if event.start > self._place:
+                self._read_gap(event)
+            if event.kind == "Start" and (event.name == "Image" or _is_autolink(event)):
+                last = next(i for i in range(index, len(events)) if _ends(events[i], event))
+                self._read_whole(event, events[index + 1 : last])
+                index = last
+            elif (last := _find_tag_end(events, index)) > index:
+                shown = "".join(part.value for part in events[index:last] if part.kind in {"Text", "Code"})
+                whole = Protected(self._text[event.start : events[last].end], shown=shown)
+                self._keep(whole, event.start, events[last].end)
+                index = last
+            else:
+                self._read_event(event)
+            index += 1
+
+    def _read_gap(self, event: _Event) -> None:
+        """Place what stands between two events: the backslash of an escape, or blanks at a line's end."""
+        gap = self._text[self._place : event.start]
+        blanks = len(gap) - len(gap.lstrip())
+        if gap.strip() == "\\" and gap.endswith("\\") and event.kind == "Text":
+            if blanks:
+                self._add_blank(self._place, self._place + blanks)
+            self.slots.append(Slot(self._text[event.start], self._place, event.start + 1))
+            self._place = event.start + 1
+        elif not gap.strip():
+            self._add_blank(self._place, event.start)
+        else:
+            self._keep(Protected(gap), self._place, event.start)
+
+    def _read_event(self, event: _Event) -> None:
+        match event.kind:
+            case "Start":
+                width = _MARKS.get(event.name, 1)
+                if event.name == "Strikethrough":
+                    width = 2 if self._text.startswith("~~", event.start) else 1
+                mark = self._text[event.start : event.start + width]
+                self._keep(Protected(mark, "open", self._pairs.open(event.name)), event.start, event.start + width)
+            case "End":
+                self._read_end(event)
+            case "Text":
+                self._read_text(event)
+            case "SoftBreak":
+                self._add_blank(event.start, self._skip_margin(event.end))
+            case "InlineHtml":
+                self._read_tag(event)
+            case "HardBreak":
+                end = self._skip_margin(event.end)
+                self._keep(Protected(self._text[event.start : end]), event.start, end)
+            case "Code":
+                self._keep(Protected(self._text[event.start : event.end], shown=event.value), event.start, event.end)
+            case _:  # math, footnote marks, task marks
+                self._keep(Protected(self._text[event.start : event.end]), event.start, event.end)
+
+    def _read_text(self, event: _Event) -> None:
+        start = self._place
+        source = self._text[start : event.end]
+        if not source:
+            return
+        if source == event.value[max(0, start - event.start) :]:
+            self.slots += iter_text_slots(self._text, start, event.end)
+            self._place = event.end
+        elif source.startswith("&"):
+            self.slots.append(Slot(collapse_blanks(event.value), start, event.end))
+            self._place = event.end
+        else:
+            self._keep(Protected(source, shown=event.value), start, event.end)
+
+    def _read_end(self, event: _Event) -> None:
+        end = event.end
+        if event.name == "Link" and self._text[self._place : end] == "]" and self._text.startswith("[]", end):
+            end += 2  # a collapsed reference, whose range leaves the brackets out
+        mark = self._text[self._place : end]
+        pair = self._pairs.close(event.name)
+        written = None
+        if event.name == "Link" and event.value is None and mark in {"]", "][]"}:
+            written = self._name_reference(pair, mark, event)
+        protected = Protected(mark) if pair is None else Protected(mark, "close", pair)
+        self.slots.append(Slot(protected, self._place, end, written))
+        self._place = end
+
+    def _name_reference(self, pair: int | None, mark: str, event: _Event) -> str | None:
+        """Return the end of a link whose text is the name of its address, so that the text can be another."""
+        for slot in reversed(self.slots):
+            if isinstance(slot.part, Protected) and slot.part.pair == pair and slot.part.text == "[":
+                name = re.sub(r"[\s>]*\n[\s>]*", " ", self._text[slot.end : self._place])
+                return f"][{name}]"
+        return None
+
+    def _read_tag(self, event: _Event) -> None:
+        text = self._text[event.start : event.end]
+        match = _TAG.match(text)
+        protected = Protected(text)
+        if match and match[1]:
+            pair = self._pairs.close("<" + match[2].lower())
+            protected = protected if pair is None else Protected(text, "close", pair)
+        elif match and not match[3] and match[2].lower() not in _VOID:
+            protected = Protected(text, "open", self._pairs.open("<" + match[2].lower()))
+        self._keep(protected, event.start, event.end)
+
+    def _read_whole(self, event: _Event, inside: list[_Event]) -> None:
+        """Read an image or an autolink, with what a reader sees of it."""
+        end = inside[-1].end if inside else event.start
+        end = max(end, event.end)
+        texts = [part for part in inside if part.kind in {"Text", "Code"}]
+        shown = "".join(part.value for part in texts)
+        if event.name == "Image":
+            if texts == inside and inside and event.value["link_type"] in {"Inline", "Reference"}:
+                self.alts.append(_read_alt(self._text, inside))
+            shown = ""
+        self._keep(Protected(self._text[event.start : end], shown=shown), event.start, end)
+
+    def _skip_margin(self, place: int) -> int:
+        match = _MARGIN.match(self._text, place)
+        return match.end() if match else place
+
+    def _add_blank(self, start: int, end: int) -> None:
+        if self.slots and self.slots[-1].part == " " and self.slots[-1].end == start:
+            start = self.slots.pop().start
+        self.slots.append(Slot(" ", start, end))
+        self._place = end
+
+    def _keep(self, protected: Protected, start: int, end: int) -> None:
+        self.slots.append(Slot(protected, start, end))
+        self._place = end
+
+
+def _read_alt(text: str, events: list[_Event]) -> list[Slot]:
+    builder = _RunBuilder(text)
+    builder.read(events)
+    return builder.slots
+
+
+def _is_autolink(event: _Event) -> bool:
+    return event.name == "Link" and event.value["link_type"] in {"Autolink", "Email"}
+
+
+def _ends(event: _Event, start: _Event) -> bool:
+    return event.kind == "End" and event.name == start.name and (event.start, event.end) == (start.start, start.end)
+
+
+def _is_code_tag(event: _Event) -> bool:
+    if event.kind != "InlineHtml":
+        return False
+    match = _TAG.match(event.value)
+    if match is None or match[1]:
+        return False
+    is_named = match[2].lower() in {"code", "kbd", "samp", "var", "pre", "script", "style", "svg", "math"}
+    return is_named or re.search(r"""\stranslate\s*=\s*["']?no\b""", event.value, re.IGNORECASE) is not None
+
+
+def _find_tag_end(events: list[_Event], index: int) -> int:
+    """Return the end tag of a tag whose content is left as it is; `index` itself if it is none or has no end."""
+    match = _TAG.match(events[index].value) if _is_code_tag(events[index]) else None
+    if match is None:
+        return index
+    depth = 0
+    for place in range(index, len(events)):
+        found = _TAG.match(events[place].value) if events[place].kind == "InlineHtml" else None
+        if found and found[2].lower() == match[2].lower():
+            depth += -1 if found[1] else 1
+            if depth == 0:
+                return place
+    return index

@@ -1,0 +1,149 @@
+"""Which HTML elements are open, and what they mean for the text in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from mtkit.documents.html_tokens import Token
+
+_INLINE = frozenset({
+    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "blink", "br", "cite", "code", "data", "del", "dfn", "em",
+    "font", "i", "img", "input", "ins", "kbd", "mark", "math", "nobr", "output", "q", "rb", "rp", "rt", "rtc",
+    "ruby", "s", "samp", "script", "small", "span", "strike", "strong", "style", "sub", "sup", "svg",
+    "template", "time", "tt", "u", "var", "wbr",
+})  # fmt: skip
+_VOID = frozenset({
+    "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "input", "keygen",
+    "link", "meta", "param", "source", "track", "wbr",
+})  # fmt: skip
+# What is no text in the document's language; of the first kind, a reader sees what is in it.
+_SEEN_OPAQUE = frozenset(["code", "kbd", "samp", "var", "tt", "pre", "textarea"])
+_FOREIGN = frozenset({
+    "script", "style", "svg", "math", "template", "object", "iframe", "noembed", "noframes", "canvas", "audio",
+    "video", "xmp",
+})  # fmt: skip
+# Elements that end by themselves where another one starts, and those beyond which they do not.
+_ENDS = {
+    **dict.fromkeys(["dt", "dd"], (frozenset({"dt", "dd"}), frozenset({"dl"}))),
+    "li": (frozenset({"li"}), frozenset({"ul", "ol", "menu"})),
+    **dict.fromkeys(["td", "th"], (frozenset({"td", "th"}), frozenset({"tr", "table"}))),
+    "tr": (frozenset({"tr"}), frozenset({"table"})),
+    **dict.fromkeys(
+        ["tbody", "thead", "tfoot"], (frozenset({"tbody", "thead", "tfoot", "caption"}), frozenset({"table"}))
+    ),
+    "option": (frozenset({"option"}), frozenset({"select", "datalist"})),
+    "optgroup": (frozenset({"optgroup"}), frozenset({"select"})),
+}
+_ENDS_PARAGRAPH = frozenset({
+    "address", "article", "aside", "blockquote", "center", "details", "dialog", "dir", "div", "dl", "dd", "dt",
+    "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header",
+    "hgroup", "hr", "li", "main", "menu", "nav", "ol", "p", "pre", "search", "section", "summary", "table",
+    "ul", "xmp",
+})  # fmt: skip
+
+
+def is_inline(name: str) -> bool:
+    """Return whether an element stands within a line of text."""
+    return name in _INLINE
+
+
+def is_void(name: str) -> bool:
+    """Return whether an element has no content and no end tag."""
+    return name in _VOID
+
+
+def is_opaque(name: str) -> bool:
+    """Return whether an element holds no text that is translated."""
+    return name in _SEEN_OPAQUE or name in _FOREIGN
+
+
+@dataclass(frozen=True)
+class _Element:
+    name: str
+    is_hidden: bool
+    is_locked: bool  # translate="yes" inside does not count
+    is_foreign: bool
+
+
+class OpenElements:
+    """The stack of open elements, as far as the translation needs it: broken HTML and left-out end tags included."""
+
+    def __init__(self) -> None:
+        self._stack: list[_Element] = []
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def depth(self) -> int:
+        """Number of open elements."""
+        return len(self._stack)
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether text here is left as it is."""
+        return bool(self._stack) and self._stack[-1].is_hidden
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether text here is not even seen."""
+        return bool(self._stack) and self._stack[-1].is_foreign
+
+    def is_in_svg(self, name: str) -> bool:
+        """Return whether `/>` ends an element: it does so in SVG and MathML only."""
+        return name in {"svg", "math"} or self._counts["svg"] > 0 or self._counts["math"] > 0
+
+    def says_no(self, token: Token) -> bool:
+        """Return whether a tag's attributes say that it is not to be translated."""
+        value = token.attributes.get("translate")
+        return (value is not None and value.strip().lower() == "no") or (
+            "notranslate" in token.attributes.get("class", "").split()
+        )
+
+    def push(self, token: Token) -> None:
+        """Open an element."""
+        above = self._stack[-1] if self._stack else _Element("", False, False, False)
+        is_own = is_opaque(token.name)
+        is_locked = above.is_locked or is_own or (self.says_no(token) and is_inline(token.name))
+        is_hidden = is_locked or above.is_hidden or self.says_no(token)
+        if not is_locked and token.attributes.get("translate", "no").strip().lower() in {"yes", ""}:
+            is_hidden = False
+        is_foreign = above.is_foreign or token.name in _FOREIGN
+        self._stack.append(_Element(token.name, is_hidden, is_locked, is_foreign))
+        self._counts[token.name] += 1
+
+    def close(self, name: str) -> bool:
+        """Close the nearest element of a name and what is open in it; False if an end tag has none."""
+        if not self._counts[name]:
+            return False
+        for index in range(len(self._stack) - 1, -1, -1):
+            if self._stack[index].name == name:
+                self._cut(index)
+                return True
+            if is_inline(name) and not is_inline(self._stack[index].name):
+                return False
+        return False
+
+    def close_implied(self, name: str) -> bool:
+        """Close what ends by itself where an element starts; return whether something does."""
+        closed = False
+        if name in _ENDS_PARAGRAPH and self._counts["p"]:
+            closed = self._close_up_to(frozenset({"p"}), None)
+        if name in _ENDS:
+            names, scope = _ENDS[name]
+            if any(self._counts[ended] for ended in names):
+                closed = self._close_up_to(names, scope) or closed
+        return closed
+
+    def _close_up_to(self, names: frozenset[str], scope: frozenset[str] | None) -> bool:
+        for index in range(len(self._stack) - 1, -1, -1):
+            name = self._stack[index].name
+            if name in names:
+                self._cut(index)
+                return True
+            if (not is_inline(name)) if scope is None else name in scope:
+                return False
+        return False
+
+    def _cut(self, index: int) -> None:
+        self._counts.subtract(element.name for element in self._stack[index:])
+        del self._stack[index:]

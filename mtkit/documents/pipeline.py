@@ -1,0 +1,162 @@
+"""From a document to its translation: what `mtkit translate` does with anything but lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from mtkit.decoding.lines import iter_windows
+from mtkit.decoding.request import Request
+from mtkit.decoding.translation import Translation
+from mtkit.documents.document import Document, TranslatedSegment
+from mtkit.documents.protection import Masked, mask_segment, unmask
+
+
+class WindowTranslator(Protocol):
+    """What a document needs of a `mtkit.decoding.translator.Translator`, which gives word links too."""
+
+    @property
+    def window_lines(self) -> int:
+        """The number of lines that are best translated together."""
+
+    def translate_window(
+        self, window: Sequence[str | Request], advance: Callable[[int], None] | None = None
+    ) -> Iterator[Translation]:
+        """Yield the translation of each line of a window, in order."""
+
+
+@runtime_checkable
+class HasMarks(Protocol):
+    """A document that can say of a segment that it still needs a translation."""
+
+    def mark_untranslated(self, places: Collection[int]) -> None:
+        """Mark these segments, by their index, in what is rendered next."""
+
+
+@dataclass
+class DocumentSummary:
+    """What was translated.
+
+    Attributes:
+        num_segments: Segments of the document that were to be translated.
+        num_filled: Those that are translated now.
+        num_protected: Segments with protected stretches and words; of these …
+        kept_at_once: … so many kept all of them in the first translation, …
+        kept_on_second_try: … so many when they were required, …
+        left: … and so many lost some again, and were left as they were.
+        num_failed: Segments without protected stretches for which there is no translation.
+        num_cut: Translations that the maximum length ended.
+        elapsed_seconds: Time taken.
+    """
+
+    num_segments: int = 0
+    num_filled: int = 0
+    num_protected: int = 0
+    kept_at_once: int = 0
+    kept_on_second_try: int = 0
+    left: int = 0
+    num_failed: int = 0
+    num_cut: int = 0
+    elapsed_seconds: float = 0.0
+
+    def __str__(self) -> str:
+        counts = [f"{self.num_segments:,} segments, {self.num_filled:,} translated in {self.elapsed_seconds:.1f} s"]
+        if self.num_protected:
+            counts.append(
+                f"{self.num_protected:,} with placeholders or markup: {self.kept_at_once:,} kept at once, "
+                f"{self.kept_on_second_try:,} on the second try, {self.left:,} left untranslated"
+            )
+        if self.num_failed:
+            counts.append(f"no translation: {self.num_failed:,}")
+        if self.num_cut:
+            counts.append(f"translations cut at the maximum length: {self.num_cut:,}")
+        return "; ".join(counts)
+
+
+@dataclass(frozen=True)
+class TranslatedDocument:
+    """A document's translation.
+
+    Attributes:
+        content: The file.
+        summary: What was translated.
+        left: Where the segments stand that were left untranslated.
+    """
+
+    content: bytes
+    summary: DocumentSummary
+    left: tuple[str, ...]
+
+
+def translate_document(
+    document: Document, translator: WindowTranslator, advance: Callable[[int], None] | None = None
+) -> TranslatedDocument:
+    """Translate a document's segments and put them in.
+
+    A segment whose protected stretches do not come back exactly once is translated again, with what the model is shown
+    of them as required phrases; of n-best translations the first that keeps them is taken. If none does, it is left.
+
+    Args:
+        document: Is told, if it can mark them, which segments were left.
+        translator: Made with `align=True`, so that tags find their places.
+        advance: Called with the number of segments done, now and then.
+
+    Raises:
+        DeviceError: The device's memory does not suffice for a single segment.
+    """
+    started = time.monotonic()
+    masked = [mask_segment(segment) for segment in document.segments]
+    found: list[TranslatedSegment | None] = [None if m.has_words else m.parts for m in masked]
+    summary = DocumentSummary(num_segments=len(masked))
+    waiting = [place for place, m in enumerate(masked) if m.has_words]
+    if advance is not None:
+        advance(len(masked) - len(waiting))
+    protected = {place for place in waiting if masked[place].is_protected}
+    summary.num_protected = len(protected)
+    summary.num_cut = _fill(found, masked, waiting, translator, advance, is_forced=False)
+    again = [place for place in protected if found[place] is None]
+    summary.kept_at_once = len(protected) - len(again)
+    again = sorted(place for place in again if masked[place].shown)
+    summary.num_cut += _fill(found, masked, again, translator, None, is_forced=True)
+    left = [place for place in waiting if found[place] is None]
+    summary.left = len(protected.intersection(left))
+    summary.kept_on_second_try = len(protected) - summary.kept_at_once - summary.left
+    summary.num_failed = len(left) - summary.left
+    summary.num_filled = len(masked) - len(left)
+    if isinstance(document, HasMarks):
+        document.mark_untranslated(left)
+    content = document.render(found)
+    summary.elapsed_seconds = time.monotonic() - started
+    return TranslatedDocument(content, summary, tuple(document.segments[place].place for place in left))
+
+
+def _fill(
+    found: list[TranslatedSegment | None],
+    masked: Sequence[Masked],
+    places: Sequence[int],
+    translator: WindowTranslator,
+    advance: Callable[[int], None] | None,
+    *,
+    is_forced: bool,
+) -> int:
+    """Translate the segments at some places; return how many of their translations the maximum length cut."""
+    requests = (Request(masked[p].text, required=masked[p].required if is_forced else ()) for p in places)
+    num_cut = 0
+    for place, translation in zip(places, _translate(requests, translator, advance), strict=True):
+        if translation.problem is not None:
+            continue
+        for alternative in translation.alternatives:
+            found[place] = unmask(masked[place], alternative.text, alternative.alignment)
+            if found[place] is not None:
+                num_cut += alternative.is_cut
+                break
+    return num_cut
+
+
+def _translate(
+    requests: Iterable[Request], translator: WindowTranslator, advance: Callable[[int], None] | None
+) -> Iterator[Translation]:
+    for window in iter_windows(requests, translator.window_lines):
+        yield from translator.translate_window(window, advance)

@@ -1,0 +1,203 @@
+"""XLIFF 1.2 and 2.0, with targets."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtkit.corpus.bilingual_xml import (
+    find_child,
+    find_xliff_version,
+    is_same_language,
+    iter_named,
+    local_name,
+    parse_xml,
+)
+from mtkit.documents.document import Segment, TranslatedSegment
+from mtkit.documents.inline_xml import fill_inline, split_inline
+from mtkit.documents.options import DocumentOptions
+from mtkit.documents.xml_output import append_indented, write_tree
+from mtkit.errors import DataError
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A segment of the file.
+
+    Attributes:
+        holder: The `trans-unit` or `segment`, in which the target stands or is to stand.
+        source: The element with its source.
+        mid: Of XLIFF 1.2 with `seg-source`: the number of the segment.
+    """
+
+    holder: Any
+    source: Any
+    mid: str | None = None
+
+
+class Xliff:
+    """An XLIFF file; written as lxml writes it.
+
+    Args:
+        content: Of the file.
+        name: Of the file, for messages.
+        options: What to fill, and how.
+
+    Raises:
+        DataError: The file is damaged, no XLIFF, or in other languages than the model's.
+    """
+
+    def __init__(self, content: bytes, name: str | Path = "document", options: DocumentOptions | None = None) -> None:
+        self._options = options or DocumentOptions()
+        self._tree = parse_xml(content, name)
+        self._version = find_xliff_version(self._tree, name)
+        self._namespace = self._tree.getroot().nsmap.get(self._tree.getroot().prefix)
+        self._check_languages(name)
+        units = self._iter_units_1() if self._version == 1 else self._iter_units_2()
+        self._units = [unit for unit in units if self._is_wanted(unit)]
+        self._segments = [Segment(split_inline(u.source), f"line {u.source.sourceline}") for u in self._units]
+        self._untranslated: frozenset[int] = frozenset()
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """The sources of the units that are filled."""
+        return self._segments
+
+    def mark_untranslated(self, places: Collection[int]) -> None:
+        """Mark these units as in need of a translation."""
+        self._untranslated = frozenset(places)
+
+    def render(self, translations: Sequence[TranslatedSegment | None]) -> bytes:
+        """Return the file with targets in it; a unit whose translation is None stays as it is."""
+        for place, (unit, translation) in enumerate(zip(self._units, translations, strict=True)):
+            if translation is not None:
+                fill_inline(self._get_target(unit), translation)
+                self._set_state(unit, "needs-review-translation" if self._options.marks else "translated")
+            elif place in self._untranslated:
+                self._set_state(unit, "needs-translation")
+        if any(translation is not None for translation in translations):
+            self._set_target_language()
+        return write_tree(self._tree)
+
+    def _check_languages(self, name: str | Path) -> None:
+        fields = ("source-language", "target-language") if self._version == 1 else ("srcLang", "trgLang")
+        wanted = (self._options.source_language, self._options.target_language)
+        for holder in self._get_holders():
+            own = tuple(holder.get(field) for field in fields)
+            if not all(is_same_language(*pair) for pair in zip(own, wanted, strict=True)):
+                raise DataError(
+                    f"the file is {own[0] or '?'} to {own[1] or '?'}, the model translates {wanted[0] or '?'} to "
+                    f"{wanted[1] or '?'}",
+                    at=f"{name}:{holder.sourceline}",
+                    fix="give a model of these languages, or correct the file",
+                )
+
+    def _get_holders(self) -> list[Any]:
+        root = self._tree.getroot()
+        return list(iter_named(root, "file")) if self._version == 1 else [root]
+
+    def _set_target_language(self) -> None:
+        field = "target-language" if self._version == 1 else "trgLang"
+        for holder in self._get_holders():
+            if self._options.target_language and not holder.get(field):
+                holder.set(field, self._options.target_language)
+
+    def _iter_units_1(self) -> Iterator[_Unit]:
+        for holder in iter_named(self._tree.getroot(), "trans-unit"):
+            source = find_child(holder, "source")
+            if source is None or _is_untranslatable(holder):
+                continue
+            segmented = find_child(holder, "seg-source")
+            marks = [] if segmented is None else [m for m in iter_named(segmented, "mrk") if m.get("mtype") == "seg"]
+            if marks:
+                yield from (_Unit(holder, mark, mark.get("mid", "")) for mark in marks)
+            else:
+                yield _Unit(holder, source)
+
+    def _iter_units_2(self) -> Iterator[_Unit]:
+        for holder in iter_named(self._tree.getroot(), "segment"):
+            source = find_child(holder, "source")
+            if source is not None and not _is_untranslatable(holder):
+                yield _Unit(holder, source)
+
+    def _is_wanted(self, unit: _Unit) -> bool:
+        if not "".join(unit.source.itertext()).strip() and not len(unit.source):
+            return False
+        target = self._find_target(unit)
+        if self._options.fill == "all" or target is None or not (len(target) or (target.text or "").strip()):
+            return unit.holder.get("approved") != "yes" or self._options.fill == "all"
+        outer = find_child(unit.holder, "target")
+        state = (outer.get("state") if self._version == 1 else unit.holder.get("state")) or ""
+        return self._options.fill == "fuzzy" and (state.startswith("needs-") or state in ("new", "initial"))
+
+    def _find_target(self, unit: _Unit) -> Any:
+        target = find_child(unit.holder, "target")
+        if target is None or unit.mid is None:
+            return target
+        return next((mark for mark in iter_named(target, "mrk") if mark.get("mid") == unit.mid), None)
+
+    def _get_target(self, unit: _Unit) -> Any:
+        """Return the element that holds the translation of a unit; it is made where there is none."""
+        target = self._find_target(unit)
+        if target is not None:
+            return target
+        outer = find_child(unit.holder, "target")
+        if outer is None:
+            outer = self._make_target(unit.holder)
+        if unit.mid is None:
+            return outer
+        # The segments of a unit, and what stands between them, as in its source.
+        segmented = find_child(unit.holder, "seg-source")
+        outer.text = segmented.text
+        for child in segmented:
+            made = copy.deepcopy(child)
+            for mark in iter_named(made, "mrk"):
+                if mark.get("mtype") == "seg" and self._is_pending(unit.holder, mark.get("mid", "")):
+                    mark.text = None
+                    for inner in list(mark):
+                        mark.remove(inner)
+            outer.append(made)
+        return self._find_target(unit)
+
+    def _is_pending(self, holder: Any, mid: str) -> bool:
+        return any(unit.holder is holder and unit.mid == mid for unit in self._units)
+
+    def _make_target(self, holder: Any) -> Any:
+        target = holder.makeelement(f"{{{self._namespace}}}target" if self._namespace else "target")
+        before = next(child for child in reversed(holder) if local_name(child) in ("source", "seg-source"))
+        append_indented(before, target)
+        return target
+
+    def _set_state(self, unit: _Unit, state: str) -> None:
+        if self._version == 2:
+            unit.holder.set("state", "initial" if state == "needs-translation" else "translated")
+            return
+        target = find_child(unit.holder, "target")
+        if target is None:
+            target = self._make_target(unit.holder)
+        target.set("state", state)
+        if state == "needs-translation":
+            target.attrib.pop("state-qualifier", None)
+        else:
+            target.set("state-qualifier", "mt-suggestion")
+
+
+def read_xliff(content: bytes, name: str | Path = "document", options: DocumentOptions | None = None) -> Xliff:
+    """Return an XLIFF document; see `Xliff`.
+
+    Raises:
+        DataError: The file is damaged, no XLIFF, or in other languages than the model's.
+    """
+    return Xliff(content, name, options)
+
+
+def _is_untranslatable(element: Any) -> bool:
+    """Return whether an element, or the nearest one around it that says so, is not to be translated."""
+    while element is not None:
+        if element.get("translate") in ("yes", "no"):
+            return bool(element.get("translate") == "no")
+        element = element.getparent()
+    return False

@@ -1,0 +1,211 @@
+from pathlib import Path
+
+import pytest
+
+from mtkit.config.corpus import CorpusSection, TextSource
+from mtkit.config.vocabulary import VocabularySection
+from mtkit.corpus.manifest import read_manifest
+from mtkit.corpus.prepare import prepare_corpus
+from mtkit.corpus.readers import iter_pairs
+from mtkit.corpus.reading import Reading
+from mtkit.corpus.translation_memory import read_languages
+from mtkit.errors import DataError
+
+CATALOG = r"""
+msgid ""
+msgstr ""
+"Language: de\n"
+"Content-Type: text/plain; charset=UTF-8\n"
+"Plural-Forms: nplurals=2; plural=(n != 1);\n"
+
+msgid "Open %s"
+msgstr "%s öffnen"
+
+msgid "A\nbroken line"
+msgstr "Eine\ngebrochene Zeile"
+
+msgid "One.\n\nTwo."
+msgstr "Eins.\n\nZwei."
+
+msgid "Three.\n\nFour."
+msgstr "Drei und vier."
+
+msgid "%d file"
+msgid_plural "%d files"
+msgstr[0] "%d Datei"
+msgstr[1] "%d Dateien"
+
+#, fuzzy
+msgid "Guessed"
+msgstr "Geraten"
+
+msgid "Missing"
+msgstr ""
+
+#~ msgid "Old"
+#~ msgstr "Alt"
+"""
+CATALOG_PAIRS = [
+    ("Open %s", "%s öffnen"),
+    ("A broken line", "Eine gebrochene Zeile"),
+    ("One.", "Eins."),
+    ("Two.", "Zwei."),
+    ("Three. Four.", "Drei und vier."),
+    ("%d file", "%d Datei"),
+    ("%d files", "%d Dateien"),
+]
+MEMORY = """<tmx version="1.4"><header srclang="en"/><body>
+<tu><tuv xml:lang="en-US"><seg>Press <bpt i="1">&lt;b></bpt>this<ept i="1"/>
+ key<ph>x</ph></seg></tuv><tuv xml:lang="de"><seg>Taste</seg></tuv></tu>
+<tu><tuv xml:lang="en"><seg>One</seg></tuv></tu>
+<tu><tuv lang="EN"><seg>Two</seg></tuv><tuv lang="fr"><seg>Deux</seg></tuv><tuv lang="DE"><seg>Zwei</seg></tuv></tu>
+</body></tmx>"""
+XLIFF_1 = """<xliff xmlns="urn:oasis:names:tc:xliff:document:1.2" version="1.2">
+<file source-language="en-US" target-language="de-DE"><body>
+<trans-unit id="1"><source>Open <g id="1">this</g> &amp; that</source>
+<target>Öffne <g id="1">dies</g></target></trans-unit>
+<trans-unit id="2"><source>Close</source><target state="needs-review-translation">Zu</target></trans-unit>
+<trans-unit id="3"><source>Save</source></trans-unit>
+<trans-unit id="4"><source>Out</source><target state="final">Aus</target></trans-unit>
+</body></file></xliff>"""
+XLIFF_2 = """<xliff xmlns="urn:oasis:names:tc:xliff:document:2.0" version="2.0" srcLang="en" trgLang="de"><file id="f">
+<unit id="1"><segment state="final"><source>Open <pc id="1">this</pc></source><target>Öffne dies</target></segment>
+<segment state="initial"><source>Close</source><target>Zu</target></segment><segment><source>Save</source></segment>
+</unit>
+</file></xliff>"""
+
+
+def read(path, languages=("en", "de"), chunk_pairs=2, reading=None):
+    chunks = iter_pairs(TextSource(path=path), "train", languages, reading or Reading(), chunk_pairs)
+    return [pair for sources, targets in chunks for pair in zip(sources, targets, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "languages"),
+    [
+        ("a.po", CATALOG, (None, "de")),
+        ("a.po", CATALOG.replace("Language: de", "Language: pt_BR"), (None, "pt-BR")),
+        ("a.po", 'msgid "a"\nmsgstr "b"\n', (None, None)),
+        ("a.tmx", MEMORY, ("en", None)),
+        ("a.tmx", MEMORY.replace('<tuv lang="fr"><seg>Deux</seg></tuv>', "").lower(), ("en", "de")),
+        ("a.tmx", MEMORY.replace('srclang="en"', 'srclang="*all*"'), (None, None)),
+        ("a.xlf", XLIFF_1, ("en-US", "de-DE")),
+        ("a.xliff", XLIFF_2, ("en", "de")),
+    ],
+)
+def test_what_a_file_tells_of_its_languages(write, name, text, languages):
+    assert read_languages(write(name, text)) == languages
+
+
+def test_catalogs(write):
+    reading = Reading()
+    assert read(write("a.po", CATALOG), reading=reading) == CATALOG_PAIRS
+    assert reading.left_out == {"fuzzy": 1, "untranslated": 1, "obsolete": 1}
+
+
+def test_a_catalog_of_the_source_language_is_swapped(write):
+    assert read(write("a.po", CATALOG), ("de", "en")) == [pair[::-1] for pair in CATALOG_PAIRS]
+
+
+def test_languages_that_nobody_knows_are_taken_as_they_are(write):
+    assert read(write("a.po", CATALOG), (None, None)) == CATALOG_PAIRS
+    assert read(write("a.po", CATALOG.replace("Language: de", "X: y"))) == CATALOG_PAIRS
+
+
+def test_compressed_and_whole(write, tmp_path):
+    import gzip
+
+    (tmp_path / "a.po.gz").write_bytes(gzip.compress(CATALOG.encode()))
+    assert read(tmp_path / "a.po.gz", chunk_pairs=100) == CATALOG_PAIRS
+
+
+def test_translation_memories(write):
+    path = write("a.tmx", MEMORY)
+    reading = Reading()
+    assert read(path, reading=reading) == [("Press this key", "Taste"), ("Two", "Zwei")]
+    assert reading.left_out == {"without one of the languages": 1}
+    assert read(path, ("fr", "de")) == [("Deux", "Zwei")]
+    assert read(path, (None, None)) == [("Press this key", "Taste"), ("Two", "Deux")]
+
+
+@pytest.mark.parametrize("text", [XLIFF_1, XLIFF_2])
+def test_xliff(write, text):
+    path = write("a.xlf", text)
+    reading = Reading()
+    pairs = read(path, reading=reading)
+    assert pairs[0][1] == "Öffne dies"
+    assert pairs[0][0].startswith("Open this")
+    assert ("Close", "Zu") not in pairs
+    assert reading.left_out == {"in need of review": 1, "untranslated": 1}
+    assert read(path, ("de", "en")) == [pair[::-1] for pair in pairs]
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.po", CATALOG), ("a.xlf", XLIFF_1), ("a.xliff", XLIFF_2)])
+def test_other_languages_are_refused(write, name, text):
+    with pytest.raises(DataError, match="the corpus en to fr"):
+        read(write(name, text), ("en", "fr"))
+
+
+@pytest.mark.parametrize("name", ["a.po", "a.pot", "a.tmx", "a.xlf", "a.xliff"])
+def test_damage_is_told_with_its_place(write, name):
+    with pytest.raises(DataError) as caught:
+        read(write(name, "\n\nnonsense"))
+
+    assert name in caught.value.at
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.po", 'msgid "a"\nmsgstr ""\n'), ("a.tmx", "<tmx/>"), ("a.xlf", '<xliff version="1.2"/>')]
+)
+def test_a_file_without_pairs_is_told(write, capsys, name, content):
+    """Of many catalogs some are untranslated; one that is to test with must not be."""
+    path = write(name, content)
+    assert read(path) == []
+    assert f"{path}: no pairs in it" in capsys.readouterr().err
+    with pytest.raises(DataError, match="there are no pairs in it"):
+        list(iter_pairs(TextSource(path=path), "test", ("en", "de"), Reading()))
+
+
+def test_wildcards_stand_for_the_files_that_match(write, tmp_path):
+    files = [write(f"{name}/locale/de/a.po", CATALOG) for name in ("x", "y")]
+    write("x/locale/fr/a.po", CATALOG)
+    pattern = tmp_path / "**" / "de" / "*.po"
+    section = CorpusSection(train=[TextSource(path=pattern, name="catalogs"), TextSource(path="b.tsv")])
+    assert [source.path for source in section.train] == [*files, Path("b.tsv")]
+    assert [source.label for source in section.train] == ["catalogs", "catalogs", "b.tsv"]
+    assert CorpusSection.model_validate(section.model_dump()) == section
+
+
+def test_wildcards_that_match_nothing_stay(write, tmp_path):
+    section = CorpusSection(train=[TextSource(path=tmp_path / "*.po")])
+    assert [source.path for source in section.train] == [tmp_path / "*.po"]
+    odd = write("a[1].po", CATALOG)
+    assert [source.path for source in CorpusSection(train=[TextSource(path=odd)]).train] == [odd]
+
+
+def test_without_the_packages_the_extra_is_named(write, monkeypatch):
+    import sys
+
+    for package, name, text in (("polib", "a.po", CATALOG), ("lxml", "a.tmx", MEMORY)):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(DataError) as caught:
+            read(write(name, text))
+        assert caught.value.fix == 'install it: pip install "mtkit[formats]"'
+
+
+def test_real_catalogs(shared_corpora):
+    for name in ("django-core", "sphinx"):
+        pairs = read(shared_corpora / "po" / f"{name}.de.po")
+        assert len(pairs) > 100
+        assert not any("\n" in text for pair in pairs for text in pair)
+
+
+def test_prepare_counts_what_is_left_out_and_learns_the_language(write, tmp_path):
+    entries = "".join(f'\nmsgid "Open file {i}"\nmsgstr "Datei {i} öffnen"\n' for i in range(40))
+    path = write("a.po", CATALOG + entries)
+    section = CorpusSection(train=[TextSource(path=path)], source_language="en", valid_size=2, test_size=2)
+    prepare_corpus(section, VocabularySection(size=60), tmp_path / "corpus", threads=1)
+    manifest = read_manifest(tmp_path / "corpus")
+    assert (manifest.source_language, manifest.target_language) == ("en", "de")
+    assert manifest.pairs_read == 50
+    assert {"fuzzy": 1, "untranslated": 1, "obsolete": 1}.items() <= manifest.dropped.items()

@@ -1,0 +1,111 @@
+import re
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mtkit.documents.html import read_html
+from mtkit.errors import DataError
+
+PAGE = """<!DOCTYPE html>\r
+<html lang="en"><head><meta charset=utf-8><title>A &amp; B</title><meta name="description" content='It&#39;s "it"'>
+<style>p { color: red }</style></head>
+<body class=x><p>Hello <b>big &lt;world&gt;</b>. How are
+  you, <a href="http://x.y/?a=1&b=2" title="A tip">my friend</a>? <code>x = 1</code> is
+<span translate="no">Mtkit</span>'s.<p>Two<br>lines <img alt="A cat" src=c.png> here
+<pre>keep
+this</pre><ul><li>One<li translate=no>Two<li>Three &nbsp; four</ul>
+<div translate="no"><p title="no">Nope</p> <p translate="yes">Yes</p></div>
+<button disabled title=go>Go!</button><script>var x = "<p>Hi</p>";</script><!-- a note --><textarea>No</textarea>
+<p>Unclosed <b>bold <i>x</b> y</i> end </x>
+</body>"""
+FRAGMENTS = [
+    "<p>", "</p>", "<b>", "</b>", "<i ", ">", "<", "&", "&amp;", "&nbsp;", "&#x41;", "&copy", "word ", "A sentence. ",
+    "\n", "\r\n", "<!--", "-->", '<div translate="no">', "</div>", "<span translate=no>", "</span>", "<code>",
+    "</code>", "<pre>", "</pre>", "<script>", "</script>", '<img alt="a cat" src=x>', "<br>", "<li>", "<ul>", "</ul>",
+    "<td>", "<table>", " title='Hi \"you\"'", '"', '<a href="x" title="Tip it">', "</a>", "<![CDATA[", "]]>", "<![",
+    "<?php ?>", "</", "é", "日本語。", "https://a.b/c ", "<svg>", "</svg>", "<title>", "</title>", "<textarea>",
+]  # fmt: skip
+
+
+@pytest.fixture
+def laws():
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("laws.py"))))
+
+
+def test_page_keeps_all_but_its_text(laws):
+    document = laws.check(read_html, PAGE.encode())
+    texts = laws.read_texts(document)
+    assert texts[:3] == ["A & B", 'It\'s "it"', "Hello <b>big <world></b>."]
+    for text in ("A tip", "A cat", "One", "Yes", "go", "Go!"):
+        assert text in texts
+    changed = laws.translate(document, str.upper)
+    laws.check_outside(document, PAGE, changed)
+    assert "HELLO <b>BIG &lt;WORLD&gt;</b>. HOW ARE" in changed
+    assert '<a href="http://x.y/?a=1&b=2" title="A TIP">MY FRIEND</a>?' in changed
+    assert "content='IT&#39;S \"IT\"'" in changed
+    assert '<button disabled title="GO">GO!</button>' in changed
+    for kept in (
+        "<pre>keep\nthis</pre>",
+        '"<p>Hi</p>"',
+        "<code>x = 1</code>",
+        "Mtkit",
+        'title="no">Nope',
+        "<li translate=no>Two<",
+    ):
+        assert kept in changed
+    assert "THREE &nbsp; FOUR" in changed
+
+
+def test_any_html(laws):
+    for seed in range(300):
+        text = laws.build_random(FRAGMENTS, seed)
+        document = laws.check(read_html, text.encode())
+        laws.check_outside(document, text, laws.translate(document, lambda part: f"{part}<p>&amp;"))
+
+
+def test_translation_is_escaped():
+    document = read_html(b'<p title="a">b</p>')
+    translations = {"a": ("x",), "b": ('1 < 2 & "q"\xa0<b>',)}
+    rendered = document.render([translations[segment.text] for segment in document.segments])
+    assert rendered == b'<p title="x">1 &lt; 2 &amp; "q"&nbsp;&lt;b&gt;</p>'
+    document = read_html(b"<img alt='a'>")
+    assert document.render([("it's & <so>",)]) == b"<img alt='it&#39;s &amp; &lt;so&gt;'>"
+
+
+def test_encodings(laws):
+    page = "<meta charset=iso-8859-1><p>Stra\xdfe</p>".encode("latin-1")
+    document = laws.check(read_html, page)
+    assert laws.read_texts(document) == ["Straße"]
+    assert document.render(
+        [("Улица é",)]
+    ) == "<meta charset=iso-8859-1><p>&#1059;&#1083;&#1080;&#1094;&#1072; \xe9</p>".encode("latin-1")
+    for encoding in ("utf-8-sig", "utf-16"):
+        assert laws.read_texts(laws.check(read_html, "<p>Straße</p>\r\n".encode(encoding))) == ["Straße"]
+    laws.check(read_html, b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [(b"<p>a\n\xff</p>", "line 2"), (b"<p>\n\na\0</p>", "line 3"), (b"<meta charset=nonsense>", None)],
+)
+def test_what_cannot_be_read(content, place):
+    with pytest.raises(DataError) as error:
+        read_html(content)
+    assert error.value.at == place
+    assert "\n" not in error.value.message
+
+
+def test_sentences_and_nesting(laws):
+    document = laws.check(read_html, b"<p>Ask Dr. Smith. <b>Now go. Home.</b> Yes.</p>")
+    assert laws.read_texts(document) == ["Ask Dr. Smith.", "Now go. Home.", "Yes."]
+    laws.check(read_html, b"<div>" * 20000 + b"deep")
+    laws.check(read_html, b"<p>" + b"word " * 100000)
+
+
+def test_wrapped_text_is_wrapped_again(laws):
+    text = "<p>\n  The first line is about this long, is it not,\n  and the second too.\n</p>"
+    changed = laws.translate(read_html(text.encode()), lambda part: part + " More words for a third line.")
+    assert re.match(r"<p>\n  The first", changed)
+    assert all(len(line) <= 48 for line in changed.split("\n"))

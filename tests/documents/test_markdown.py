@@ -1,0 +1,104 @@
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mtkit.documents.markdown import read_markdown
+
+FILE = """---
+title: Not this
+---
+# Head *em* {#id}
+
+Some **\\*x** &amp; <b>y</b> `c` [l](u "t") ![al](s) a[^1] https://x.y [Foo] [Bar][] <kbd>Ctrl</kbd> <http://a.b>.
+
+> q1
+> q2 soft
+> hard
+
+- [ ] task
+  1. nested
+
+| a | b |
+|--|--|
+| x\\|y | z |
+
+```py
+code = "Not this"
+```
+
+    indented
+
+<p align="center">Html <img alt="good"></p>
+
+[Foo]: http://x
+[Bar]: http://y
+[^1]: foot $x$ ~~gone~~
+"""
+FRAGMENTS = [
+    "# ", "text ", "Word. ", "*", "**", "_", "`", "```", "[", "](http://x)", "![", "\n", "\n\n", "\r\n", "> ", "- ",
+    "1. ", "  ", "    ", "|", "\n|-|-|\n", "<b>", "</b>", "<", ">", "&amp;", "&", "\\", "\\*", "~~", "$", "[^1]",
+    "[^1]: ", "---\n", "===\n", "<div>", "</div>\n", "<!-- c -->", "https://a.b ", "[Foo]", "[]", "[Foo]: http://x\n",
+    "[ ] ", "é日", "{#id}",
+]  # fmt: skip
+
+
+@pytest.fixture
+def laws():
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("laws.py"))))
+
+
+def test_file_keeps_all_but_its_text(laws):
+    document = laws.check(read_markdown, FILE.encode())
+    changed = laws.translate(document, str.swapcase)
+    laws.check_outside(document, FILE, changed)
+    for text in (
+        "# hEAD *EM* {#id}",
+        '**\\*X** & <b>Y</b> `c` [L](u "t") ![AL](s) A[^1] https://x.y [fOO][Foo] [bAR][Bar]',
+        "<kbd>Ctrl</kbd> <http://a.b>.",
+        "- [ ] TASK\n  1. NESTED",
+        "| X\\|Y | Z |",
+        "FOOT $x$ ~~GONE~~",
+        'hTML <img alt="GOOD"></p>',
+        'code = "Not this"',
+        "title: Not this",
+        "    indented",
+        "[Foo]: http://x",
+    ):
+        assert text in changed, text
+
+
+def test_any_markdown(capsys, laws):
+    for seed in range(200):
+        text = laws.build_random(FRAGMENTS, seed)
+        document = laws.check(read_markdown, text.encode())
+        laws.check_outside(document, text, laws.translate(document, lambda part: f"{part}*_ [x"))
+
+
+def test_translation_does_not_become_markup(laws):
+    text = "# A\n\nBe *c* d.\n\n- E\n\n| f |\n|---|\n| g |\n"
+    document = read_markdown(text.encode())
+    odd = "# 1. *a_ [x](y) <b> &amp; `` ~~q~~ | - "
+    changed = laws.translate(document, lambda part: odd + part)
+    again = read_markdown(changed.encode())
+    assert len(again.segments) == len(document.segments)
+    assert [segment.text.count("<b>") for segment in again.segments] == [1, 3, 1, 1, 1]
+
+
+def test_what_would_change_stays_and_is_told(capsys):
+    document = read_markdown(b"Un*believ*able.\n\nYes.\n")
+    parts = document.segments[0].parts
+    broken = (parts[0], parts[1], "(x)", *parts[3:])
+    rendered = document.render([broken, ("Ja.",)]).decode()
+    assert rendered == "Un*believ*able.\n\nJa.\n"
+    assert "left untranslated" in capsys.readouterr().err
+
+
+def test_list_marks_start_no_line(laws):
+    text = "This paragraph is wrapped by hand at sixty characters or so,\nas one can see.\n"
+    document = read_markdown(text.encode())
+    changed = laws.translate(document, lambda part: "word - 1. # " * 12 + "end")
+    assert changed.count("\n") > 2
+    assert len(read_markdown(changed.encode()).blocks) == 1
+    assert " ".join(laws.read_texts(read_markdown(changed.encode()))).startswith("word - 1. # word")

@@ -1,0 +1,115 @@
+import pytest
+
+from mtkit.decoding.translation import Translation
+from mtkit.documents.document import Segment
+from mtkit.documents.pipeline import translate_document
+from mtkit.documents.placeholders import find_placeholders
+from mtkit.errors import DataError
+
+
+class Texts:
+    """A document of texts, which are rendered a line each."""
+
+    def __init__(self, *texts):
+        self.segments = [Segment(find_placeholders(text), f"line {i}") for i, text in enumerate(texts, 1)]
+        self.marked = None
+
+    def mark_untranslated(self, places):
+        self.marked = list(places)
+
+    def render(self, translations):
+        texts = ["-" if t is None else "".join(p if isinstance(p, str) else p.text for p in t) for t in translations]
+        return "\n".join(texts).encode()
+
+
+def read(translated):
+    return translated.content.decode().split("\n")
+
+
+def test_a_copy_fills_everything(stand_in):
+    texts = [f"Text <b>{i}</b> of {{name}}" for i in range(20)]
+    translated = translate_document(Texts(*texts), stand_in())
+    summary = translated.summary
+    assert read(translated) == texts
+    assert (summary.num_segments, summary.num_filled, summary.num_protected, summary.kept_at_once) == (20, 20, 20, 20)
+    assert (summary.kept_on_second_try, summary.left, summary.num_failed) == (0, 0, 0)
+
+
+def test_what_is_lost_is_required_in_the_second_try(stand_in):
+    def change(request):
+        return request.source if request.required else request.source.replace("%s", "etwas")
+
+    translator = stand_in(change)
+    translated = translate_document(Texts("Open %s", "Close"), translator)
+    assert read(translated) == ["Open %s", "Close"]
+    assert [tuple(request.required) for request in translator.requests] == [(), (), ("%s",)]
+    assert (translated.summary.kept_at_once, translated.summary.kept_on_second_try) == (0, 1)
+
+
+def test_what_stays_lost_is_left_marked_and_counted(stand_in):
+    document = Texts("Open %s", "Close", "<b>%d</b> of %s")
+    translated = translate_document(document, stand_in(lambda request: request.source.replace("%s", "etwas")))
+    summary = translated.summary
+    assert read(translated) == ["-", "Close", "-"]
+    assert document.marked == [0, 2]
+    assert translated.left == ("line 1", "line 3")
+    assert (summary.num_filled, summary.num_protected, summary.left, summary.num_failed) == (1, 2, 2, 0)
+    assert "2 with placeholders or markup: 0 kept at once, 0 on the second try, 2 left untranslated" in str(summary)
+
+
+def test_the_first_alternative_that_keeps_all_is_taken(stand_in):
+    translated = translate_document(Texts("Open %s"), stand_in(lambda request: ["Auf", "%s auf", "Mach %s auf"]))
+    assert read(translated) == ["%s auf"]
+    assert translated.summary.kept_at_once == 1
+
+
+def test_tags_alone_need_no_second_try(stand_in):
+    translator = stand_in()
+    assert read(translate_document(Texts("<b>a</b> b", "c<br/>d"), translator)) == ["<b>a</b> b", "c<br/>d"]
+    assert len(translator.requests) == 2
+
+
+@pytest.mark.parametrize("text", ["%s: %d", "  ", "{0}", "<b>5</b>", "https://example.org", "\n", "..."])
+def test_what_has_no_words_is_not_asked_for(stand_in, text):
+    translator = stand_in(lambda request: "wrong")
+    assert "".join(translate_document(Texts(text), translator).content.decode()) == text
+    assert not translator.requests
+
+
+def test_an_empty_translation_is_none(stand_in):
+    translated = translate_document(Texts("Open", "<b>Close</b>"), stand_in(lambda request: ""))
+    assert read(translated) == ["-", "-"]
+    assert (translated.summary.left, translated.summary.num_failed) == (1, 1)
+
+
+def test_a_request_that_cannot_be_met_leaves_the_others(stand_in):
+    class Refusing(stand_in):
+        def translate_window(self, window, advance=None):
+            for translation in super().translate_window(window, advance):
+                problem = DataError("no such piece", fix="none") if "%s" in translation.source else None
+                yield Translation(translation.source, translation.alternatives, 1, problem)
+
+    assert read(translate_document(Texts("Open %s", "Close"), Refusing())) == ["-", "Close"]
+
+
+def test_what_is_done_is_told(stand_in):
+    done = []
+    translate_document(Texts(*["a"] * 10, "5"), stand_in(), done.append)
+    assert sum(done) == 11
+
+
+def test_a_real_model_keeps_what_it_is_forced_to(model_folder):
+    """A model of random weights: what it says means nothing, but what is protected is there."""
+    from mtkit.config.decoding import DecodingSection
+    from mtkit.decoding.translator import Translator
+
+    decoding = DecodingSection(beam_size=4, n_best=4)
+    translator = Translator.load(model_folder, device="cpu", decoding=decoding, align=True)
+    texts = ["the %s dog <b>runs</b> and %s", "a {name} sees", "the cat.\na dog of %(size)d"]
+    document = Texts(*texts)
+    translated = translate_document(document, translator)
+    found = [None if line == "-" else line for line in translated.content.decode().replace(".\na", ". a").split("\n")]
+    assert translated.summary.kept_on_second_try + translated.summary.kept_at_once == 3
+    text = translated.content.decode()
+    assert [text.count(mark) for mark in ("%s", "<b>", "</b>", "{name}", "%(size)d")] == [2, 1, 1, 1, 1]
+    assert found

@@ -1,0 +1,228 @@
+import random
+from collections import Counter
+
+import pytest
+
+from mtkit.documents.document import Protected, Segment
+from mtkit.documents.placeholders import find_placeholders, protect_placeholders
+from mtkit.documents.protection import mask_segment, unmask
+
+BOLD = (Protected("<b>", "open", 0), Protected("</b>", "close", 0))
+
+
+def read(text):
+    return mask_segment(Segment(find_placeholders(text)))
+
+
+def write(parts):
+    return None if parts is None else "".join(part if isinstance(part, str) else part.text for part in parts)
+
+
+def diagonal(text):
+    return tuple((i, i) for i in range(len(text.split())))
+
+
+def protected(text):
+    return [part.text for part in find_placeholders(text) if isinstance(part, Protected)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("%s of %1$s, %(name)s, %d, %5.2f and %%", ["%s", "%1$s", "%(name)s", "%d", "%5.2f", "%%"]),
+        ("{0} {name} {} {x:.2f} {{ user }}", ["{0}", "{name}", "{}", "{x:.2f}", "{{ user }}"]),
+        ("${path} $user %PRODUCTNAME", ["${path}", "$user", "%PRODUCTNAME"]),
+        ("&amp; and &#53;", ["&amp;", "&#53;"]),
+        ("<b>bold</b><br/>", ["<b>", "</b>", "<br/>"]),
+        ('<a href="%(url)s" class=x>', ['<a href="%(url)s" class=x>']),
+        ("<a {attributes}>x</a>", ["<a {attributes}>", "</a>"]),
+        ("See https://example.org/a?b=%s.", ["https://example.org/a?b=%s"]),
+        (r"one\ntwo", [r"\n"]),
+        ("one\n two\ttwo", ["\n ", "\t"]),
+        ("100% sure, 50% discount, $100, R&D, 3 < 4 > 2, a {set of things}", []),
+    ],
+)  # fmt: skip
+def test_placeholders_are_found(text, expected):
+    parts = find_placeholders(text)
+    assert protected(text) == expected
+    assert "".join(p if isinstance(p, str) else p.text for p in parts) == text
+
+
+@pytest.mark.parametrize(
+    "text", [" " * 50_000, "<a " * 20_000, "{" * 50_000, "http:" * 10_000, '<a "' * 20_000, "&a" * 20_000]
+)
+def test_long_oddities_take_no_time(text):
+    """Time that grows with the square of the length would be minutes."""
+    assert "".join(p if isinstance(p, str) else p.text for p in find_placeholders(f"a{text}b")) == f"a{text}b"
+
+
+def test_tags_are_paired():
+    kinds = [
+        (p.text, p.kind, p.pair) for p in find_placeholders("<i>a <b>b</b></i> <u>c <name>") if not isinstance(p, str)
+    ]
+    assert kinds[:4] == [("<i>", "open", 1), ("<b>", "open", 0), ("</b>", "close", 0), ("</i>", "close", 1)]
+    assert kinds[4:] == [("<u>", "standalone", None), ("<name>", "standalone", None)]
+
+
+def test_pairs_of_the_document_keep_their_numbers():
+    parts = protect_placeholders((BOLD[0], "a <i>b</i>", BOLD[1], "<u>c</u>"))
+    assert [p.pair for p in parts if isinstance(p, Protected)] == [0, 1, 1, 0, 2, 2]
+
+
+def test_the_model_sees_placeholders_but_no_tags():
+    masked = read("  Open <b>%(file)s</b> now.\n")
+    assert masked.text == "Open %(file)s now."
+    assert masked.required == ("%(file)s",)
+
+
+def test_words_that_only_tags_part_stay_two():
+    assert read("<td>one</td><td>two</td>").text == "one two"
+    assert read("one<br>two").text == "one two"
+    assert read("un<b>happy</b>").text == "unhappy"
+
+
+PIECES = [
+    "word",
+    "Word,",
+    "%s",
+    "{0}",
+    "{name}",
+    "<br/>",
+    "\n",
+    "<b>",
+    "</b>",
+    "<i>",
+    "</i>",
+    "(",
+    ")",
+    "&lt;",
+    " ",
+    "  ",
+    ". ",
+]
+
+
+def test_a_copy_comes_back_as_it_was():
+    draw = random.Random(1)
+    for _ in range(1000):
+        text = "".join(draw.choices(PIECES, k=draw.randint(1, 12)))
+        masked = read(text)
+        if masked.text and masked.has_words:
+            assert Counter(protected(write(unmask(masked, masked.text, diagonal(masked.text))))) == Counter(
+                protected(text)
+            )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " A <b>red</b> (<i>big</i>) house. ",
+        "<p>One, <b>two</b>.</p>\n",
+        "Line one.\n  Line <br/> two<br/>three",
+        "%s: <a href='x'>%d</a>, <b><i>c</i> d</b>",
+        "<li>one</li>",
+        "one<br>",
+        "<b>One</b>: two <b>three</b>",
+        '"<b>One</b>"',
+        "a<sup>2</sup> b",
+        "\n\nText\n",
+        "Press <b>this</b> <br/> key",
+        "Press <b>this</b><br/> <i>that</i> key",
+    ],
+)
+def test_a_copy_of_usual_markup_is_equal(text):
+    masked = read(text)
+    assert write(unmask(masked, masked.text, diagonal(masked.text))) == text
+
+
+def test_whatever_the_order_each_comes_back_once_and_pairs_nest():
+    draw = random.Random(2)
+    for _ in range(500):
+        words = [draw.choice(["one", "two", "three", "{a}", "{b}", "%1$s"]) + str(i) for i in range(draw.randint(2, 9))]
+        parts = list(words)
+        for name in ("b", "i", "u"):
+            first, last = sorted(draw.sample(range(len(words)), 2))
+            parts[first], parts[last] = f"<{name}>{parts[first]}", f"{parts[last]}</{name}>"
+        text = " ".join(parts) + draw.choice(["", "<br/>", "<br/>end"])
+        masked = read(text)
+        source = masked.text.split()
+        order = draw.sample(range(len(source)), len(source))
+        links = tuple((i, j) for j, i in enumerate(order) if draw.random() < 0.7)
+        result = unmask(masked, " ".join(source[i] for i in order), links)
+        assert Counter(protected(write(result))) == Counter(protected(text))
+        assert is_nested(result)
+
+
+def is_nested(parts):
+    """Return whether the pairs among the parts close in the order in which pairs must."""
+    opened = []
+    for part in parts:
+        if isinstance(part, Protected) and part.kind == "open":
+            opened.append(part.pair)
+        elif isinstance(part, Protected) and part.kind == "close" and opened.pop() != part.pair:
+            return False
+    return not opened
+
+
+@pytest.mark.parametrize(
+    ("source", "translation", "links", "expected"),
+    [
+        ("A <b>red</b> house.", "Une maison rouge.", "0-0 1-2 2-1", "Une maison <b>rouge</b>."),
+        ("Click <a>here</a>.", "Klicken Sie hier.", "0-0 0-1 1-2", "Klicken Sie <a>hier</a>."),
+        ("Click <a>here</a>!", "Hier klicken!", "0-1 1-0", "<a>Hier</a> klicken!"),
+        (
+            "A <b>red</b> <i>%s</i>, old house",
+            "Une %s rouge maison, vieille",
+            "0-0 1-2 2-1 3-4 4-3",
+            "Une <i>%s</i> <b>rouge</b> maison, vieille",
+        ),
+        ("<b>Delete</b> file", "Datei löschen", "0-1 1-0", "Datei <b>löschen</b>"),
+        ("The <b>big dog</b> barks", "Es bellt der große Hund", "0-2 1-3 2-4 3-1", "Es bellt der <b>große Hund</b>"),
+        ("One two.<br/>Three four.", "Eins zwei. Drei vier.", "0-0 1-1 2-2 3-3", "Eins zwei.<br/>Drei vier."),
+        ("One two.\nThree four.", "Eins. Drei vier.", "0-0 1-0 2-1 3-2", "Eins.\nDrei vier."),
+        ("<b>One</b> two three four", "eins zwei drei vier", "", "<b>eins</b> zwei drei vier"),
+        ("<p>One <b>%s</b></p>", "%s Eins", "0-1 1-0", "<p><b>%s</b> Eins</p>"),
+        ("%s files", "%s Dateien", "", "%s Dateien"),
+        ("Hello {name}", "{name}, hallo", "", "{name}, hallo"),
+    ],
+)
+def test_links_of_words_say_where_tags_go(source, translation, links, expected):
+    pairs = tuple(tuple(map(int, link.split("-"))) for link in links.split())
+    assert write(unmask(read(source), translation, pairs)) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "translation"),
+    [
+        ("%s files", "Dateien"),
+        ("%s files", "%s %s Dateien"),
+        ("%s files", "%d Dateien"),
+        ("%s files", "%s Dateien {0}"),
+        ("Files", "%s Dateien"),
+        ("Files", "<b>Dateien</b>"),
+        ("%s has %d files", "%d Dateien hat %s"),
+        ("Files", "  "),
+        ("See https://example.org/a", "Siehe https://example.org/b"),
+        ("See https://example.org/", "Siehe https://example.org/b"),
+        ("Hello $user", "Hallo $users"),
+    ],
+)
+def test_what_is_lost_doubled_made_up_or_moved_is_no_translation(source, translation):
+    assert unmask(read(source), translation, ()) is None
+
+
+def test_named_and_numbered_placeholders_may_move():
+    assert write(unmask(read("%(a)s has %1$s, {0} and {b}"), "{b} {0} %1$s %(a)s", ())) == "{b} {0} %1$s %(a)s"
+
+
+def test_what_is_shown_is_replaced_by_what_it_stands_for():
+    segment = Segment(("Call ", Protected("<code>f</code>", shown="f"), " or f of ", Protected("&#53;", shown="5")))
+    masked = mask_segment(segment)
+    assert masked.text == "Call f or f of 5"
+    assert write(unmask(masked, "f oder f von 5 rufen", ())) == "<code>f</code> oder f von &#53; rufen"
+    assert unmask(masked, "f oder fünf von 5 rufen", ()) is None
+
+
+def test_words_are_not_found_inside_words():
+    masked = mask_segment(Segment(("Use ", Protected("<code>a</code>", shown="a"), ".")))
+    assert write(unmask(masked, "Man nehme a.", ())) == "Man nehme <code>a</code>."

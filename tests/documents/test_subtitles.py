@@ -1,0 +1,111 @@
+import html
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mtkit.documents.subtitles import read_srt, read_vtt
+from mtkit.errors import DataError
+
+SRT = """1
+00:00:01,000 --> 00:00:02,500
+{\\an8}<i>I think that we should</i>
+<i>go to the old</i>
+
+2
+00:00:03,000 --> 00:00:04,000
+- Hello, Dr. Smith.
+- Hi.
+
+3
+00:00:10,000 --> 00:00:11,000
+We never thought that it
+
+4
+00:00:11,000 --> 00:00:12,000
+would end. Never,
+they say.
+"""
+VTT = """WEBVTT - title
+
+NOTE
+A note
+
+STYLE
+::cue { color: red }
+
+id 1
+00:01.000 --> 00:02.000 align:start
+<v Mary>Hello &amp; <c.loud>good</c> day</v>
+
+00:03.000 --> 00:04.000
+<00:03.200>Karaoke <00:03.500>time
+"""
+FRAGMENTS = [
+    "1\n", "00:00:01.000 --> 00:00:02.000\n", "\n", "- ", "Hello ", "there. ", "and so", "<i>", "</i>", "{\\an8}",
+    "♪", "\r\n", "日本語", "<c.x>", "</c>", "<v Bob>", "http://a.b", "&amp;", "<", "NOTE x\n",
+]  # fmt: skip
+
+
+def _sort(text):
+    """Characters but blanks; a bare `<` of WebVTT is escaped where its segment is written."""
+    return sorted("".join(html.unescape(text.lower()).split()))
+
+
+@pytest.fixture
+def laws():
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("laws.py"))))
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_srt(newline, laws):
+    content = SRT.replace("\n", newline)
+    document = laws.check(read_srt, ("\ufeff" + content).encode())
+    assert laws.read_texts(document) == [
+        "I think that we should go to the old", "Hello, Dr. Smith.", "Hi.", "We never thought that it would end.",
+        "Never, they say.",
+    ]  # fmt: skip
+    changed = laws.translate(document, str.upper)
+    assert "{\\an8}<i>I THINK THAT WE SHOULD GO TO THE OLD</i>" in changed
+    assert newline.join(["- HELLO, DR. SMITH.", "- HI.", ""]) in changed
+    assert newline.join(["WE NEVER THOUGHT THAT IT", "", "4"]) in changed
+    assert changed.endswith("WOULD END. NEVER, THEY SAY." + newline)
+
+
+def test_vtt(laws):
+    document = laws.check(read_vtt, VTT.encode())
+    changed = laws.translate(document, lambda part: part.upper().replace("DAY", "D<Y"))
+    expected = VTT.replace("Hello", "HELLO").replace("good", "GOOD").replace(" day", " D&lt;Y")
+    assert changed == expected.replace("Karaoke", "KARAOKE").replace("time\n", "TIME\n")
+
+
+def test_lines_fit_and_are_balanced():
+    document = read_srt(b"1\n00:00:01,000 --> 00:00:02,000\nHi.\n", max_width=20)
+    lines = document.render([("one two three four five six seven",)]).decode().split("\n")[2:-1]
+    assert lines == ["one two three four", "five six seven"]
+    assert document.segments[0].max_width == 20
+    lines = document.render([("これは日本語の長い字幕ですからここで改行します。",)]).decode().split("\n")[2:-1]
+    assert len(lines) == 2 and max(map(len, lines)) <= 20
+
+
+@pytest.mark.parametrize("read", [read_srt, read_vtt])
+def test_any_subtitles(read, laws):
+    for seed in range(150):
+        head = "WEBVTT\n\n" if read is read_vtt else "1\n00:00:01,000 --> 00:00:02,000\n"
+        text = head + laws.build_random(FRAGMENTS, seed)
+        changed = laws.translate(laws.check(read, text.encode()), str.swapcase)
+        # Sentences may be shared out anew among cues, so that words change places with what stands between.
+        assert _sort(changed) == _sort(text)
+
+
+def test_what_cannot_be_read(laws):
+    for read, content in [
+        (read_srt, b"Hello"),
+        (read_vtt, b"1\n00:01.000 --> 00:02.000\nHi"),
+        (read_srt, b"\xff\xfdx"),
+    ]:
+        with pytest.raises(DataError):
+            read(content)
+    laws.check(read_srt, b"")
+    laws.check(read_vtt, b"")

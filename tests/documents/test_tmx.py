@@ -1,0 +1,99 @@
+import pytest
+from lxml import etree
+
+from mtkit.documents.options import DocumentOptions
+from mtkit.documents.pipeline import translate_document
+from mtkit.documents.tmx import read_tmx
+from mtkit.errors import DataError
+
+LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+MEMORY = """<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE tmx SYSTEM "tmx14.dtd">
+<tmx version="1.4">
+  <header creationtool="x" segtype="sentence" adminlang="en" srclang="en-US" datatype="plaintext" o-tmf="x">
+    <prop type="kept">yes</prop>
+  </header>
+  <body>
+    <tu tuid="1">
+      <note>kept</note>
+      <tuv xml:lang="en-US">
+        <seg>Press <bpt i="1">&lt;b&gt;</bpt>this<ept i="1">&lt;/b&gt;</ept> <ph>{0}</ph> key, %s &amp; more.</seg>
+      </tuv>
+    </tu>
+    <tu tuid="2">
+      <tuv xml:lang="en-US"><seg>Close</seg></tuv>
+      <tuv xml:lang="de-DE"><seg>Schließen</seg></tuv>
+    </tu>
+    <tu tuid="3">
+      <tuv xml:lang="fr"><seg>Fermer</seg></tuv>
+      <tuv xml:lang="en-US"><seg>Close it</seg></tuv>
+      <tuv xml:lang="de"><seg></seg></tuv>
+    </tu>
+    <tu tuid="4"><tuv xml:lang="fr"><seg>Ouvrir</seg></tuv></tu>
+  </body>
+</tmx>
+"""
+
+
+def fill(translator, **options):
+    given = {"source_language": "en", "target_language": "de"} | options
+    translated = translate_document(read_tmx(MEMORY.encode(), "a.tmx", DocumentOptions(**given)), translator)
+    return etree.fromstring(translated.content), translated
+
+
+def variants(root, number):
+    return {v.get(LANG): v for v in root.find(f".//tu[@tuid='{number}']").iter("tuv")}
+
+
+def test_untouched_it_is_what_lxml_writes():
+    document = read_tmx(MEMORY.encode(), "a.tmx", DocumentOptions(target_language="de"))
+    expected = etree.tostring(etree.fromstring(MEMORY.encode()).getroottree(), xml_declaration=True, encoding="UTF-8")
+    assert document.render([None] * len(document.segments)) == expected
+
+
+def test_missing_variants_are_added_and_empty_ones_filled(stand_in):
+    root, translated = fill(stand_in())
+    source, target = variants(root, 1)["en-US"].find("seg"), variants(root, 1)["de"].find("seg")
+    assert etree.tostring(target).strip() == etree.tostring(source).strip()
+    assert variants(root, 1)["de"].get("creationtool") == "mtkit"
+    assert variants(root, 3)["de"].find("seg").text == "Close it"
+    assert (translated.summary.num_segments, translated.summary.num_filled) == (2, 2)
+
+
+def test_nothing_else_changes(stand_in):
+    root, translated = fill(stand_in())
+    assert list(variants(root, 2)) == ["en-US", "de-DE"]
+    assert variants(root, 2)["de-DE"].find("seg").text == "Schließen"
+    assert list(variants(root, 4)) == ["fr"]
+    for line in MEMORY.splitlines()[1:]:
+        assert 'de"><seg></seg>' in line or line.encode() in translated.content
+
+
+def test_added_variants_stand_on_lines_of_their_own(stand_in):
+    _, translated = fill(stand_in())
+    assert b'      </tuv>\n      <tuv xml:lang="de" creationtool="mtkit">\n        <seg>Press' in translated.content
+
+
+def test_all_are_filled_if_asked(stand_in):
+    root, _ = fill(stand_in(), fill="all", marks=False)
+    assert variants(root, 2)["de-DE"].find("seg").text == "Close"
+    assert variants(root, 2)["de-DE"].get("creationtool") is None
+
+
+def test_what_is_left_gets_no_variant(stand_in):
+    root, translated = fill(stand_in(lambda request: request.source.replace("%s", "")))
+    assert list(variants(root, 1)) == ["en-US"]
+    assert translated.summary.left == 1
+
+
+def test_the_target_language_must_be_known():
+    with pytest.raises(DataError, match="into which language"):
+        read_tmx(MEMORY.encode(), "a.tmx", DocumentOptions())
+
+
+def test_damage_is_told():
+    with pytest.raises(DataError, match="not well-formed") as caught:
+        read_tmx(MEMORY.replace("</tu>", "", 1).encode(), "a.tmx", DocumentOptions(target_language="de"))
+    assert caught.value.at.startswith("a.tmx:")
+    with pytest.raises(DataError, match="no TMX"):
+        read_tmx(b"<x/>", "a.tmx", DocumentOptions(target_language="de"))

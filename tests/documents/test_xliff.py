@@ -1,0 +1,216 @@
+import pytest
+from lxml import etree
+
+from mtkit.documents.options import DocumentOptions
+from mtkit.documents.pipeline import translate_document
+from mtkit.documents.xliff import read_xliff
+from mtkit.errors import DataError
+
+XLIFF_1 = """<?xml version="1.0" encoding="utf-8"?>
+<!-- a comment -->
+<xliff xmlns="urn:oasis:names:tc:xliff:document:1.2" xmlns:x="urn:example" version="1.2">
+  <file original="a.c" source-language="en" target-language="de" datatype="plaintext">
+    <header><note>kept</note></header>
+    <body>
+      <group id="g" x:own="yes">
+        <trans-unit id="1" x:hash="abc">
+          <source>Open <g id="1" ctype="bold">the <x id="2"/> file</g> %s &lt;now&gt; &amp; here.</source>
+          <note>for the translator</note>
+        </trans-unit>
+        <trans-unit id="2" approved="yes"><source>Close</source><target state="final">Schließen</target></trans-unit>
+      </group>
+      <trans-unit id="3"><source>Save</source><target state="needs-review-translation">Spei</target></trans-unit>
+      <trans-unit id="4" translate="no"><source>mtkit</source></trans-unit>
+      <trans-unit id="5">
+        <source>Press <bpt id="1">[b]</bpt>this<ept id="1">[/b]</ept> <ph id="2">{0}</ph> key.</source>
+        <target/>
+        <alt-trans><source>Press</source><target>Drücken</target></alt-trans>
+      </trans-unit>
+      <trans-unit id="6">
+        <source>One. Two.</source>
+        <seg-source><mrk mtype="seg" mid="0">One.</mrk> <mrk mtype="seg" mid="1">Two.</mrk></seg-source>
+      </trans-unit>
+      <trans-unit id="7"><source>The <mrk mtype="protected">mtkit</mrk> tool</source></trans-unit>
+    </body>
+  </file>
+</xliff>
+"""
+XLIFF_2 = """<?xml version="1.0"?>
+<xliff xmlns="urn:oasis:names:tc:xliff:document:2.0" version="2.0" srcLang="en" trgLang="de">
+  <file id="f">
+    <unit id="1">
+      <notes><note>kept</note></notes>
+      <originalData><data id="d1">[b]</data></originalData>
+      <segment id="s1"><source>Open <pc id="1">the <ph id="2" dataRef="d1"/> file</pc>.</source></segment>
+      <ignorable><source> </source></ignorable>
+      <segment id="s2" state="final"><source>Close</source><target>Schließen</target></segment>
+    </unit>
+    <unit id="2" translate="no"><segment><source>mtkit</source></segment></unit>
+    <unit id="3">
+      <segment>
+        <source>Press <sc id="1"/>this<ec startRef="1"/> &lt;b&gt;key&lt;/b&gt;</source>
+      </segment>
+    </unit>
+  </file>
+</xliff>
+"""
+
+
+def fill(text, translator, **options):
+    """Return the filled file as a tree whose namespace is gone, for short paths."""
+    translated = translate_document(read_xliff(text.encode(), "a.xlf", DocumentOptions(**options)), translator)
+    root = etree.fromstring(translated.content)
+    for element in root.iter(etree.Element):
+        element.tag = etree.QName(element).localname
+    return root, translated
+
+
+def inner(element):
+    text = etree.tostring(element, encoding="unicode", with_tail=False)
+    return text[text.index(">") + 1 : text.rindex("</")]
+
+
+def unit(root, number):
+    return root.xpath(f"//*[(self::trans-unit or self::unit) and @id='{number}']")[0]
+
+
+@pytest.mark.parametrize("text", [XLIFF_1, XLIFF_2])
+def test_untouched_it_is_what_lxml_writes(text):
+    document = read_xliff(text.encode())
+    tree = etree.fromstring(text.encode()).getroottree()
+    encoding = tree.docinfo.encoding
+    assert document.render([None] * len(document.segments)) == etree.tostring(
+        tree, xml_declaration=True, encoding=encoding
+    )
+
+
+def test_targets_are_filled_with_their_state(stand_in):
+    root, translated = fill(XLIFF_1, stand_in())
+    source, target = unit(root, 1).find("source"), unit(root, 1).find("target")
+    assert target.get("state") == "needs-review-translation"
+    assert target.get("state-qualifier") == "mt-suggestion"
+    assert inner(target).replace(' xmlns:x="urn:example"', "") == inner(source).replace(' xmlns:x="urn:example"', "")
+    assert [child.tag for child in unit(root, 1)] == ["source", "target", "note"]
+    assert translated.summary.kept_at_once == translated.summary.num_protected > 0
+
+
+def test_nothing_else_changes(stand_in):
+    root, translated = fill(XLIFF_1, stand_in())
+    assert unit(root, 2).find("target").text == "Schließen"
+    assert unit(root, 3).find("target").text == "Spei"
+    assert unit(root, 4).find("target") is None
+    for element in root.iter("target"):
+        if element.getparent().get("id") in ("1", "6", "7"):
+            element.getparent().remove(element)
+    for part in (b"<!-- a comment -->", b'x:own="yes"', b'x:hash="abc"', b"<note>kept</note>", b"<target>Dr"):
+        assert part in translated.content
+    again = read_xliff(translated.content, "a.xlf")
+    assert not again.segments
+
+
+def test_codes_keep_their_content(stand_in):
+    def change(request):
+        return request.source.replace("Press this key.", "Taste drücken diese.")
+
+    root, _ = fill(XLIFF_1, stand_in(change))
+    target = unit(root, 5).find("target")
+    assert [child.tag for child in target] == ["bpt", "ept", "ph"]
+    assert [child.text for child in target] == ["[b]", "[/b]", "{0}"]
+
+
+def test_segments_of_a_unit_are_filled_each(stand_in):
+    translator = stand_in(lambda request: {"One.": "Eins.", "Two.": "Zwei."}.get(request.source, request.source))
+    root, _ = fill(XLIFF_1, translator)
+    target = unit(root, 6).find("target")
+    assert "".join(target.itertext()) == "Eins. Zwei."
+    assert [mark.get("mid") for mark in target] == ["0", "1"]
+    assert "".join(unit(root, 6).find("seg-source").itertext()) == "One. Two."
+
+
+def test_protected_terms_are_copied(stand_in):
+    root, _ = fill(XLIFF_1, stand_in(lambda request: request.source.replace("The mtkit tool", "Das Werkzeug mtkit")))
+    assert "".join(unit(root, 7).find("target").itertext()) == "Das Werkzeug mtkit"
+    assert unit(root, 7).find("target/mrk").get("mtype") == "protected"
+    root, _ = fill(XLIFF_1, stand_in(lambda request: request.source.replace("mtkit", "Mtkit")))
+    assert unit(root, 7).find("target").text is None
+
+
+def test_segments_show_elements_as_they_stand():
+    segments = read_xliff(XLIFF_1.encode()).segments
+    assert segments[0].text == 'Open <g id="1" ctype="bold">the <x id="2"/> file</g> %s <now> & here.'
+
+
+@pytest.mark.parametrize(("fill_option", "expected"), [("empty", "Spei"), ("fuzzy", "Save"), ("all", "Save")])
+def test_what_is_filled_is_a_choice(stand_in, fill_option, expected):
+    root, _ = fill(XLIFF_1, stand_in(), fill=fill_option)
+    assert unit(root, 3).find("target").text == expected
+    assert unit(root, 2).find("target").text == ("Close" if fill_option == "all" else "Schließen")
+
+
+def test_version_2_has_its_state_on_the_segment(stand_in):
+    root, _ = fill(XLIFF_2, stand_in())
+    segments = list(root.iter("segment"))
+    assert [segment.get("state") for segment in segments] == ["translated", "final", None, "translated"]
+    assert [inner(s.find("target")) for s in segments if s.find("target") is not None] == [
+        inner(segments[0].find("source")),
+        "Schließen",
+        inner(segments[3].find("source")),
+    ]
+
+
+def test_what_is_left_is_marked(stand_in):
+    root, translated = fill(XLIFF_1, stand_in(lambda request: request.source.replace("%s", "")))
+    target = unit(root, 1).find("target")
+    assert (target.text, target.get("state")) == (None, "needs-translation")
+    assert translated.left == ("line 9",)
+    root, _ = fill(XLIFF_2, stand_in(lambda request: ""))
+    assert [s.get("state") for s in root.iter("segment")] == ["initial", "final", None, "initial"]
+
+
+def test_text_of_a_translation_is_escaped(stand_in):
+    root, _ = fill(XLIFF_2, stand_in(lambda request: f"1 < 2 & 3 \x01{request.source}"))
+    assert "".join(root.find(".//segment/target").itertext()).split() == [
+        "1",
+        "<",
+        "2",
+        "&",
+        "3",
+        "Open",
+        "the",
+        "file.",
+    ]
+
+
+def test_the_target_language_is_said(stand_in):
+    root, _ = fill(XLIFF_2.replace(' trgLang="de"', ""), stand_in(), target_language="fr")
+    assert root.get("trgLang") == "fr"
+
+
+def test_other_languages_are_refused():
+    with pytest.raises(DataError, match="en to de, the model translates de to en") as caught:
+        read_xliff(XLIFF_1.encode(), "a.xlf", DocumentOptions(source_language="de", target_language="en"))
+    assert caught.value.at == "a.xlf:4"
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "at"),
+    [
+        (b"<xliff>\n<file>\n", "not well-formed XML", "a.xlf:3"),
+        (b"", "not well-formed XML", "a.xlf"),
+        (b"<tmx/>", "no XLIFF 1.2 or 2.0: <tmx>", "a.xlf"),
+        (b"<xliff version='3.0'/>", "version 3.0", "a.xlf"),
+    ],
+)
+def test_damage_is_told(content, message, at):
+    with pytest.raises(DataError, match=message) as caught:
+        read_xliff(content, "a.xlf")
+    assert caught.value.at.startswith(at)
+
+
+def test_nothing_is_fetched_or_resolved(tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret", encoding="utf-8")
+    text = XLIFF_2.replace("<xliff", f'<!DOCTYPE xliff [<!ENTITY e SYSTEM "{secret.as_uri()}">]>\n<xliff', 1)
+    document = read_xliff(text.replace("Open ", "Open &e; ").encode())
+    assert "secret" not in document.segments[0].text
+    assert b"secret</" not in document.render([None] * len(document.segments))
