@@ -95,10 +95,11 @@ def main():
     job = json.loads(sys.argv[1])
     lines = Path(job["lines"]).read_text(encoding="utf-8").splitlines()[: job["count"]]
     engine = {"mtkit": Mtkit, "ctranslate2": CTranslate2}[job["engine"]](job)
-    # The first products of a process lay out weights and choose kernels. The longest lines claim the memory.
-    warm_up = sorted(lines, key=len)[-2 * job["batch"] * job["threads"] :]
-    engine.translate(warm_up[: 8 if job["batch"] == 1 else None])
+    # The first products of a process lay out weights, choose kernels and claim memory: other text goes before.
+    others = Path(job["warm_up"]).read_text(encoding="utf-8").splitlines()
     chunks = [[line] for line in lines] if job["batch"] == 1 else [lines]
+    for warm_up in [[line] for line in others[:8]] if job["batch"] == 1 else [others]:
+        engine.translate(warm_up)
     texts, num_tokens = [], 0
     started = time.perf_counter()
     for chunk in chunks:

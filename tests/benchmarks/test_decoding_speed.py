@@ -62,6 +62,7 @@ class Job:
         precision: In the engine's own words.
         model: Folder.
         lines: File of sources.
+        warm_up: File of other sources, which go before, unmeasured.
         count: Lines to translate.
         beam: Hypotheses of a sentence.
         batch: Sentences of a batch; 1 gives one at a time.
@@ -77,6 +78,7 @@ class Job:
     precision: str
     model: str
     lines: str
+    warm_up: str
     count: int
     beam: int
     batch: int
@@ -254,17 +256,20 @@ def export(model, folder):
 
 
 @pytest.fixture
-def make_jobs(multi30k_model, tmp_path, sources):
+def make_jobs(multi30k_model, tmp_path, sources, read_multi30k):
     """Return a function that gives the jobs of a beam and batch, the engines in turn."""
     exported = export(multi30k_model, tmp_path)
     lines = tmp_path / "lines.txt"
     lines.write_text("".join(f"{line}\n" for line in sources), encoding="utf-8")
+    warm_up = tmp_path / "warm-up.txt"
+    warm_up.write_text("".join(f"{line}\n" for line in read_multi30k("val.en")), encoding="utf-8")
     threads = int(os.environ.get("MTKIT_BENCHMARK_THREADS") or len(os.sched_getaffinity(0)))
     layouts = sorted({(1, threads), (threads, 1)})
 
     def make_jobs(beam, batch, **settings):
         count = min(LATENCY_SENTENCES, len(sources)) if batch == 1 else len(sources)
-        shape = {"lines": str(lines), "count": count, "beam": beam, "batch": batch, "threads": threads, **settings}
+        files = {"lines": str(lines), "warm_up": str(warm_up)}
+        shape = {**files, "count": count, "beam": beam, "batch": batch, "threads": threads, **settings}
         ours = [Job("mtkit", precision, str(multi30k_model), **shape) for precision in PRECISIONS]
         theirs = [
             Job("ctranslate2", precision, str(folder), inter_threads=inter, intra_threads=intra, **shape)
