@@ -140,13 +140,15 @@ def evaluate(
     texts = Texts(reference_lines, source_lines, corpora, word_counts, external_scores)
     trials = resolved.evaluation.randomization_trials
     report = build_evaluation_report(evaluator, [scored[name] for name in systems], texts, randomization_trials=trials)
-    if as_json:
-        shown = {key: value for key, value in report.items() if key != "sentences"}
-        print(json.dumps(shown, ensure_ascii=False, indent=2))  # noqa: T201
-    else:
-        print_blocks([*show_scores(report), *(show_analysis(report) if analysis else [])], as_markdown=as_markdown)
-    if page is not None:
-        _write_page(report, page)
+    try:
+        if page is not None:
+            _write_page(report, page)
+    finally:  # the scores show even if the page cannot be written, and the page is there even if nobody reads them
+        if as_json:
+            shown = {key: value for key, value in report.items() if key != "sentences"}
+            print(json.dumps(shown, ensure_ascii=False, indent=2))  # noqa: T201
+        else:
+            print_blocks([*show_scores(report), *(show_analysis(report) if analysis else [])], as_markdown=as_markdown)
 
 
 def score_systems(

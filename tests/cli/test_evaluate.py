@@ -365,3 +365,19 @@ def test_empty_translations_are_scored_with_a_warning(run, files, write):
     result = run("evaluate", "empty", "-r", "ref", "--json")
     assert json.loads(result.out)["systems"][0]["bleu"]["score"] == 0
     assert "warning: empty: all hypotheses are empty" in result.err
+
+
+def test_the_page_is_there_though_nobody_reads_the_scores(many, run, monkeypatch):
+    def fail(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("mtkit.cli.evaluate_tables.print_blocks", fail)
+    assert run("evaluate", "good", "-r", "ref", "--report", "out.html", *NO_TESTS).code == 0
+    assert (many / "out.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_the_scores_show_though_the_page_cannot_be_written(many, run):
+    (many / "file").write_text("", encoding="utf-8")
+    result = run("evaluate", "good", "-r", "ref", "--report", "file/out.html", *NO_TESTS)
+    assert result.code == 7
+    assert "BLEU" in result.out
