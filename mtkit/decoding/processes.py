@@ -1,8 +1,9 @@
 """A process that translates batches for another one.
 
 It is started as `python -m mtkit.decoding.processes`, gets what to load and then one batch after the other through its
-standard input, and answers through its standard output. It ends when its input does, so also when the process that
-started it was killed. What it cannot do it answers with None: the other process does it again, and meets the error.
+standard input, and answers through its standard output: pickles, which never leave these two pipes. It ends when its
+input does, so also when the process that started it was killed. What it cannot do it answers with None: the other
+process does it again, and meets the error.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mtkit.config.decoding import DecodingSection
 from mtkit.decoding.ensemble import Ensemble
+from mtkit.decoding.inference import inferring
 from mtkit.decoding.lengths import length_penalty
 from mtkit.decoding.lines import clean_source
 from mtkit.decoding.request import Request, to_request
@@ -209,13 +210,8 @@ class Scorer:
             DeviceError: The batch is a single pair.
         """
         precision = resolve_inference_precision(self.decoding.precision, self.device)
-        # A model that is laid out for inference computes in its precision by itself; one in training does not.
-        casts = precision == "bf16" and not self.model.is_prepared
-        is_training = self.model.training
-        if is_training:
-            self.model.eval()
         try:
-            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=casts):
+            with inferring(self.model, precision, self.device):
                 pad_id = self.model.config.pad_id
                 rows = [torch.tensor(source, dtype=torch.int64) for source, _ in batch]
                 src_ids = pad_sequence(rows, batch_first=True, padding_value=pad_id).to(self.device)
@@ -229,9 +225,6 @@ class Scorer:
                     at=self.device.type,
                     fix="leave such long lines out, or use --device cpu",
                 ) from exc
-        finally:
-            if is_training:
-                self.model.train()
         half = len(batch) // 2
         return self._try(batch[:half]) + self._try(batch[half:])
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -19,6 +18,7 @@ from mtkit.decoding.filters import build_filters
 from mtkit.decoding.glossary import count_kept
 from mtkit.decoding.guidance import Guidance
 from mtkit.decoding.hypothesis import Hypothesis
+from mtkit.decoding.inference import inferring
 from mtkit.decoding.lines import make_one_line
 from mtkit.decoding.minimum_bayes_risk import Utility, choose_by_risk, weigh_by_log_probs
 from mtkit.decoding.planning import Segment
@@ -83,10 +83,7 @@ class SegmentTranslator:
         rows = [torch.tensor(segment.token_ids, dtype=torch.int64) for segment in batch]
         padded = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.source_tokenizer.pad_id)
         src_ids = padded.to(self.device)  # (batch, src_len)
-        # A model that is laid out for inference computes in its precision by itself; one in training does not.
-        casts = self._precision == "bf16" and not self.model.is_prepared
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=casts)
-        with torch.inference_mode(), autocast, _evaluating(self.model):
+        with inferring(self.model, self._precision, self.device):
             found = self._search(batch, src_ids)
             texts = iter(self.target_tokenizer.decode_batch([h.token_ids for n_best in found for h in n_best]))
             translations = []
@@ -215,16 +212,3 @@ def find_pieces(pieces: Sequence[str], tokenizer: Tokenizer) -> tuple[int, ...]:
 
 def _has_byte_fallback(tokenizer: Tokenizer) -> bool:
     return "<0x00>" in tokenizer.pieces(range(len(tokenizer)))
-
-
-@contextmanager
-def _evaluating(model: Transformer | Ensemble) -> Iterator[None]:
-    """Put a model that is being trained into evaluation mode for a while."""
-    is_training = model.training
-    if is_training:
-        model.eval()
-    try:
-        yield
-    finally:
-        if is_training:
-            model.train()
