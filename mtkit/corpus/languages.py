@@ -23,6 +23,8 @@ def find_languages(corpus: CorpusSection) -> Languages:
     Raises:
         DataError: A catalog or translation memory is missing or damaged.
     """
+    if corpus.source_language and corpus.target_language:  # a memory is a large file, and need not be read for this
+        return corpus.source_language, corpus.target_language
     guessed: Languages = (None, None)
     if corpus.train:
         source, target = (_guess(name) for name in _telling_names(corpus.train[0]))
