@@ -13,7 +13,7 @@ from mtkit.runtime.seeds import derive_seed
 if TYPE_CHECKING:
     import torch
 
-    from mtkit.corpus.store import CorpusSplit
+    from mtkit.corpus.store import CorpusSplit, Ids
     from mtkit.corpus.subwords import SubwordSampler
 
 Rows = NDArray[np.int64]
@@ -48,6 +48,41 @@ class Batch:
         """Return the batch in memory that a GPU can fetch from by itself."""
         src_ids, tgt_in_ids, tgt_out_ids, tgt_places = (tensor.pin_memory() for tensor in self.tensors)
         return Batch(src_ids, tgt_in_ids, tgt_out_ids, tgt_places, self.num_tokens, self.rows)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Some pairs of a corpus as token ids, without EOS.
+
+    Attributes:
+        rows: `(count,)`, which pairs of the corpus these are.
+        sources: `(src_len,)` int32 each.
+        targets: `(tgt_len,)` int32 each.
+    """
+
+    rows: Rows
+    sources: list[Ids]
+    targets: list[Ids]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def longest(self) -> NDArray[np.int64]:
+        """The longer side of each pair in tokens, EOS included: `(count,)`."""
+        longer = [max(len(s), len(t)) for s, t in zip(self.sources, self.targets, strict=True)]
+        return np.array(longer, np.int64) + 1
+
+    def split(self, micro_batch_tokens: int | None) -> list[Pairs]:
+        """Return the pairs in parts of at most so many tokens each, as `split_batch`; none for no pairs."""
+        if not len(self):
+            return []
+        parts = split_batch(np.arange(len(self)), self.longest, micro_batch_tokens)
+        return [self._take(part) for part in parts]
+
+    def _take(self, places: Rows) -> Pairs:
+        numbers = places.tolist()
+        return Pairs(self.rows[places], [self.sources[i] for i in numbers], [self.targets[i] for i in numbers])
 
 
 @dataclass(frozen=True)
@@ -123,27 +158,34 @@ def _cut(rows: Rows, longest: NDArray[np.int64], limit: int) -> list[Rows]:
     return batches
 
 
-def collate(
-    split: CorpusSplit, rows: Rows, special: SpecialIds, sampler: SubwordSampler | None = None, seed: int = 0
-) -> Batch:
-    """Read pairs of a prepared corpus and return them as a padded batch.
+def read_pairs(split: CorpusSplit, rows: Rows, sampler: SubwordSampler | None = None, seed: int = 0) -> Pairs:
+    """Read pairs of a prepared corpus.
 
     Args:
         split: Where the pairs are.
-        rows: `(batch,)`, which of them.
-        special: The ids of padding, end of sentence and start.
+        rows: `(count,)`, which of them.
         sampler: Segments the text anew; None for the segmentation that is stored.
         seed: What the sampler draws with.
     """
+    sources, targets = split.token_ids(rows) if sampler is None else sampler.sample(split, rows, seed)
+    return Pairs(rows, sources, targets)
+
+
+def collate(pairs: Pairs, special: SpecialIds) -> Batch:
+    """Return pairs as a padded batch.
+
+    Args:
+        pairs: At least one.
+        special: The ids of padding, end of sentence and start.
+    """
     import torch
 
-    sources, targets = split.token_ids(rows) if sampler is None else sampler.sample(split, rows, seed)
-    src_ids = _pad(sources, special.pad_id, 1)
-    src_lengths = [len(ids) for ids in sources]
-    src_ids[np.arange(len(rows)), src_lengths] = special.eos_id
-    tgt_out_ids = _pad(targets, special.pad_id, 1)
-    tgt_lengths = np.array([len(ids) for ids in targets])
-    tgt_out_ids[np.arange(len(rows)), tgt_lengths] = special.eos_id
+    src_ids = _pad(pairs.sources, special.pad_id, 1)
+    src_lengths = [len(ids) for ids in pairs.sources]
+    src_ids[np.arange(len(pairs)), src_lengths] = special.eos_id
+    tgt_out_ids = _pad(pairs.targets, special.pad_id, 1)
+    tgt_lengths = np.array([len(ids) for ids in pairs.targets])
+    tgt_out_ids[np.arange(len(pairs)), tgt_lengths] = special.eos_id
     tgt_in_ids = np.roll(tgt_out_ids, 1, axis=1)
     tgt_in_ids[:, 0] = special.decoder_start_id
     tgt_in_ids[tgt_out_ids == special.pad_id] = special.pad_id
@@ -152,8 +194,8 @@ def collate(
         torch.from_numpy(tgt_in_ids),
         torch.from_numpy(tgt_out_ids),
         torch.from_numpy(np.flatnonzero(tgt_out_ids != special.pad_id)),
-        int(tgt_lengths.sum()) + len(rows),
-        rows,
+        int(tgt_lengths.sum()) + len(pairs),
+        pairs.rows,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from mtkit.corpus.batching import Batch, collate
+from mtkit.corpus.batching import Batch, collate, read_pairs
 from mtkit.errors import DeviceError
 from mtkit.runtime.memory import available_memory
 from mtkit.training.parallel import TrainedModel
@@ -105,7 +105,7 @@ def _longest_batch(reader: UpdateReader, tokens: int) -> Batch:
     longest = int(reader.longest.max())
     count = min(max(1, tokens // longest), len(reader.longest))
     rows = np.argpartition(-reader.longest, count - 1)[:count]
-    return collate(reader.split, rows, reader.special)
+    return collate(read_pairs(reader.split, rows), reader.special)
 
 
 def _padded_tokens(batch: Batch) -> int:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mtkit.checkpoint.run_folder import RunRecord
 from mtkit.config.training import TrainingSection
-from mtkit.corpus.batching import Batch, Rows, SpecialIds, collate, plan_batches, split_batch
+from mtkit.corpus.batching import Batch, Pairs, Rows, SpecialIds, collate, plan_batches, read_pairs
 from mtkit.corpus.sampling import corpus_shares, draw_rows
 from mtkit.corpus.store import CorpusSplit
 from mtkit.corpus.subwords import SubwordSampler
@@ -101,29 +101,32 @@ class UpdateReader:
     def build(self, step: int, epoch: int, index: int, rows: Rows) -> Update:
         """Read one update."""
         micro_batch_tokens = self.record.micro_batch_tokens(step)
-        pieces = self._split(rows, self.processes.rank, micro_batch_tokens)
+        rank, count = self.processes.rank, self.processes.count
+        parts = self._read(rows, step, rank).split(micro_batch_tokens)
         # With parts of the model in each process, every forward pass is one that all make together.
         wanted = 1
-        if self.training.parallel == "fsdp" and self.processes.count > 1:
-            wanted = max(len(self._split(rows, rank, micro_batch_tokens)) for rank in range(self.processes.count))
-        counts = [1] * len(pieces) + [0] * max(0, wanted - len(pieces))
-        pieces += [rows[:1]] * (len(counts) - len(pieces))
-        batches = [self._collate(piece, step) for piece in pieces]
+        if self.training.parallel == "fsdp" and count > 1:
+            wanted = max(len(self._read(rows, step, other).split(micro_batch_tokens)) for other in range(count))
+        counts = [1] * len(parts) + [0] * max(0, wanted - len(parts))
+        parts += [read_pairs(self.split, rows[:1])] * (len(counts) - len(parts))
+        batches = [self._collate(part) for part in parts]
         counted = [batch for batch, count in zip(batches, counts, strict=True) if count]
         num_tokens = sum(batch.num_tokens for batch in counted)
         padded_tokens = sum(batch.tgt_out_ids.numel() for batch in counted)
         return Update(step, epoch, index, rows, batches, counts, num_tokens, padded_tokens, micro_batch_tokens)
 
-    def _split(self, rows: Rows, rank: int, micro_batch_tokens: int) -> list[Rows]:
-        """Return the micro-batches of a process."""
+    def _read(self, rows: Rows, step: int, rank: int) -> Pairs:
+        """Return a process's share of an update, in the segmentation of the step.
+
+        Micro-batches are cut of what was drawn, not of what is stored: drawn sentences are longer.
+        """
         count = self.processes.count
         if count > 1:
             rows = rows[np.argsort(self.longest[rows], kind="stable")][rank::count]
-        return split_batch(rows, self.longest[rows], micro_batch_tokens) if len(rows) else []
+        return read_pairs(self.split, rows, self.sampler, derive_seed(self.training.seed, "subwords", step))
 
-    def _collate(self, rows: Rows, step: int) -> Batch:
-        seed = derive_seed(self.training.seed, "subwords", step)
-        batch = collate(self.split, rows, self.special, self.sampler, seed)
+    def _collate(self, pairs: Pairs) -> Batch:
+        batch = collate(pairs, self.special)
         return batch.pin() if self.pin else batch
 
     def read(self, step: int, epoch: int, index: int, max_steps: int | None) -> Generator[Update, None, None]:

@@ -12,7 +12,7 @@ from mtkit.checkpoint.run_folder import Validation
 from mtkit.checkpoint.weights import unique_weights
 from mtkit.config.decoding import DecodingSection
 from mtkit.config.training import TrainingSection
-from mtkit.corpus.batching import SpecialIds, collate, plan_batches
+from mtkit.corpus.batching import SpecialIds, collate, plan_batches, read_pairs
 from mtkit.corpus.store import CorpusSplit, PreparedCorpus
 from mtkit.decoding.request import Request
 from mtkit.decoding.translator import Translator
@@ -123,7 +123,7 @@ class Validator:
         total = 0.0
         num_tokens = 0
         for rows in self.batches[self.processes.rank :: self.processes.count]:
-            batch = collate(self.split, rows, self.special)
+            batch = collate(read_pairs(self.split, rows), self.special)
             tensors = (tensor.to(self.device) for tensor in batch.tensors)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 nll = BatchLoss(model)(*tensors)[1]

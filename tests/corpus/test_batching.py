@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mtkit.corpus.batching import SpecialIds, collate, plan_batches, split_batch
+from mtkit.corpus.batching import SpecialIds, collate, plan_batches, read_pairs, split_batch
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ class FakeSplit:
 
 
 def test_collate_adds_the_special_ids_and_pads_behind():
-    batch = collate(FakeSplit(), np.array([0, 1]), SpecialIds(pad_id=0, eos_id=3, decoder_start_id=2))
+    batch = collate(read_pairs(FakeSplit(), np.array([0, 1])), SpecialIds(pad_id=0, eos_id=3, decoder_start_id=2))
     assert batch.src_ids.tolist() == [[5, 6, 7, 3], [8, 3, 0, 0]]
     assert batch.tgt_in_ids.tolist() == [[2, 9, 0], [2, 10, 11]]
     assert batch.tgt_out_ids.tolist() == [[9, 3, 0], [10, 11, 3]]

@@ -7,7 +7,7 @@ import pytest
 
 from mtkit.config.corpus import CorpusSection, TextSource
 from mtkit.config.vocabulary import VocabularySection
-from mtkit.corpus.batching import SpecialIds, collate
+from mtkit.corpus.batching import SpecialIds, collate, read_pairs
 from mtkit.corpus.prepare import prepare_corpus
 from mtkit.corpus.subwords import SubwordSampler
 from mtkit.corpus.tokenizer import learn_tokenizer
@@ -138,11 +138,11 @@ def test_a_batch_is_made_of_what_was_drawn(prepared):
     sampler = SubwordSampler.of(prepared, 0.3)
     rows = np.array([3, 150, 3])
     sources, targets = as_lists(sampler.sample(prepared.train, rows, seed=7))
-    batch = collate(prepared.train, rows, SPECIAL, sampler, seed=7)
+    batch = collate(read_pairs(prepared.train, rows, sampler, seed=7), SPECIAL)
     for row in range(3):
         assert batch.src_ids[row].tolist()[: len(sources[row]) + 1] == [*sources[row], 3]
         assert batch.tgt_out_ids[row].tolist()[: len(targets[row]) + 1] == [*targets[row], 3]
         assert batch.tgt_in_ids[row].tolist()[: len(targets[row]) + 1] == [2, *targets[row]]
     assert batch.num_tokens == sum(map(len, targets)) + 3 == int((batch.tgt_out_ids != 0).sum())
-    plain = collate(prepared.train, rows, SPECIAL)
+    plain = collate(read_pairs(prepared.train, rows), SPECIAL)
     assert plain.num_tokens == sum(len(prepared.train[row].target_ids) + 1 for row in rows)

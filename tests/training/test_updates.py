@@ -1,5 +1,6 @@
 import dataclasses
 import threading
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from mtkit.checkpoint.run_folder import MicroBatch, RunRecord
 from mtkit.corpus.batching import SpecialIds
 from mtkit.corpus.store import PreparedCorpus
+from mtkit.corpus.subwords import SubwordSampler
 from mtkit.errors import DataError
 from mtkit.runtime.distributed import Processes
 from mtkit.training.updates import UpdateReader
@@ -20,14 +22,16 @@ STEPS = 50  # more than two epochs
 def make_reader(corpus_path, make_recipe):
     corpus = PreparedCorpus.load(corpus_path)
 
-    def make(*settings, processes=Processes(), micro_batch_tokens=10_000):
+    def make(*settings, processes=Processes(), micro_batch_tokens=10_000, strength=0.0):
         sizes = micro_batch_tokens if isinstance(micro_batch_tokens, dict) else {1: micro_batch_tokens}
         record = RunRecord(
             mtkit_version="0", torch_version="0", device="cpu", processor="any", threads=1, processes=processes.count,
             corpus="c", corpus_fingerprint="f", precision="fp32",
             micro_batches=[MicroBatch(from_step=step, tokens=size, reason="test") for step, size in sizes.items()],
         )  # fmt: skip
-        return UpdateReader(corpus.train, SpecialIds(0, 3, 2), make_recipe(*settings).training, processes, record)
+        sampler = SubwordSampler.of(corpus, strength) if strength else None
+        training = make_recipe(*settings).training
+        return UpdateReader(corpus.train, SpecialIds(0, 3, 2), training, processes, record, sampler)
 
     return make
 
@@ -156,6 +160,25 @@ def test_tokens_are_counted_with_and_without_padding(make_reader):
     for update in build_all(make_reader(micro_batch_tokens=60), 10):
         assert update.num_tokens == sum(int((b.tgt_out_ids != 0).sum()) for b in update.batches)
         assert update.padded_tokens == sum(b.tgt_out_ids.numel() for b in update.batches)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_micro_batches_are_cut_of_the_segmentation_that_was_drawn(make_reader, parallel):
+    make = partial(make_reader, f"training.parallel={parallel}", strength=0.5)
+    stored, drawn = make_reader(micro_batch_tokens=120), make(micro_batch_tokens=120)
+    whole = make(micro_batch_tokens=10_000)
+    shares = [make(processes=Processes(rank, 2, rank), micro_batch_tokens=120) for rank in range(2)]
+    num_pieces = 0
+    for step, rows in enumerate(drawn.plan(0), 1):
+        update = drawn.build(step, 0, 0, rows)
+        num_pieces += len(update.batches) - len(stored.build(step, 0, 0, rows).batches)
+        for batch in update.batches:
+            assert len(batch.rows) == 1 or max(batch.src_ids.numel(), batch.tgt_out_ids.numel()) <= 120
+        parts = [share.build(step, 0, 0, rows) for share in shares]
+        assert update.num_tokens == whole.build(step, 0, 0, rows).num_tokens == sum(part.num_tokens for part in parts)
+        if parallel == "fsdp":
+            assert len(parts[0].batches) == len(parts[1].batches)
+    assert num_pieces > 0, "what was drawn is no longer than what is stored"
 
 
 @pytest.mark.parametrize("count", [2, 3])
