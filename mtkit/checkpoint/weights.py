@@ -27,10 +27,13 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
     from safetensors.torch import save_file
 
     with writing(path):
+        path.touch()
+        mode = path.stat().st_mode  # as the user's umask has it; safetensors would leave the file to its owner alone
         try:
             save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path, metadata)
         except SafetensorError as exc:
             raise OSError(None, str(exc)) from exc
+        path.chmod(mode)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,15 +76,25 @@ def find_direction(own: Languages, languages: Languages, name: str | Path) -> bo
     Raises:
         DataError: The file is in other languages.
     """
-    if all(is_same_language(*pair) for pair in zip(own, languages, strict=True)):
-        return False
-    if all(is_same_language(*pair) for pair in zip(own, languages[::-1], strict=True)):
+    as_it_is, swapped = (list(zip(own, side, strict=True)) for side in (languages, languages[::-1]))
+    # What fits only because nothing is known of it says nothing of the direction.
+    if _may_be(swapped) and _is_told(swapped) and not (_may_be(as_it_is) and _is_told(as_it_is)):
         return True
+    if _may_be(as_it_is):
+        return False
     raise DataError(
         f"the file is {own[0] or '?'} to {own[1] or '?'}, the corpus {languages[0] or '?'} to {languages[1] or '?'}",
         at=name,
         fix="leave the file out, or correct corpus.source_language and corpus.target_language",
     )
+
+
+def _may_be(pairs: list[tuple[str | None, str | None]]) -> bool:
+    return all(is_same_language(*pair) for pair in pairs)
+
+
+def _is_told(pairs: list[tuple[str | None, str | None]]) -> bool:
+    return any(None not in pair for pair in pairs)
 
 
 def is_same_language(one: str | None, other: str | None) -> bool:
@@ -145,13 +156,20 @@ def iter_tmx_pairs(content: bytes, name: str | Path, languages: Languages, left_
         content: Of the file.
         name: Of the file, for messages.
         languages: Source and target language; None for those that the file tells: the source language of its header,
-            and the first other one.
+            and the only other one.
         left_out: Is added to: units that lack one of the languages.
 
     Raises:
-        DataError: The file is damaged, or no TMX.
+        DataError: The file is damaged, no TMX, or does not tell which two of its languages are wanted.
     """
     root = check_tmx(parse_xml(content, name), name)
+    found = sorted({re.split("[-_]", get_language(variant).lower())[0] for variant in iter_named(root, "tuv")})
+    if None in languages and len(found) > 2:
+        raise DataError(
+            f"the file has several languages: {', '.join(found)}",
+            at=name,
+            fix="say which two, with --source-language and --target-language",
+        )
     header = find_child(root, "header")
     default = None if header is None else header.get("srclang")
     for unit in iter_named(root, "tu"):

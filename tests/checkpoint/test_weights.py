@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import pytest
@@ -19,6 +20,18 @@ def test_are_read_back_equal(weights):
     tensors = read_tensors(weights)
     assert torch.equal(tensors["weight"], torch.arange(6.0).view(2, 3))
     assert read_shapes(weights) == {"weight": [2, 3], "bias": [2]}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_who_may_read_weights_is_what_the_umask_says(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        write_tensors({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
+        (tmp_path / "b").touch()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
 def test_truncated_weights_are_told(weights):

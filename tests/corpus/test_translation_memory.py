@@ -107,6 +107,16 @@ def test_a_catalog_of_the_source_language_is_swapped(write):
     assert read(write("a.po", CATALOG), ("de", "en")) == [pair[::-1] for pair in CATALOG_PAIRS]
 
 
+def test_what_is_not_known_does_not_make_another_language_fit(write):
+    with pytest.raises(DataError, match=r"\? to de, the corpus \? to fr"):
+        read(write("a.po", CATALOG), (None, "fr"))
+    with pytest.raises(DataError, match=r"\? to de, the corpus en to fr"):
+        read(write("a.po", CATALOG), ("en", "fr"))
+    assert read(write("a.po", CATALOG), (None, "de")) == CATALOG_PAIRS
+    assert read(write("a.po", CATALOG), ("de", None)) == [pair[::-1] for pair in CATALOG_PAIRS]
+    assert read(write("a.po", CATALOG), ("en", None)) == CATALOG_PAIRS
+
+
 def test_languages_that_nobody_knows_are_taken_as_they_are(write):
     assert read(write("a.po", CATALOG), (None, None)) == CATALOG_PAIRS
     assert read(write("a.po", CATALOG.replace("Language: de", "X: y"))) == CATALOG_PAIRS
@@ -125,7 +135,14 @@ def test_translation_memories(write):
     assert read(path, reading=reading) == [("Press this key", "Taste"), ("Two", "Zwei")]
     assert reading.left_out == {"without one of the languages": 1}
     assert read(path, ("fr", "de")) == [("Deux", "Zwei")]
-    assert read(path, (None, None)) == [("Press this key", "Taste"), ("Two", "Deux")]
+    two = write("b.tmx", MEMORY.replace('<tuv lang="fr"><seg>Deux</seg></tuv>', ""))
+    assert read(two, (None, None)) == [("Press this key", "Taste"), ("Two", "Zwei")]
+
+
+@pytest.mark.parametrize("languages", [(None, None), ("en", None), (None, "de")])
+def test_a_memory_of_several_languages_wants_to_know_which(write, languages):
+    with pytest.raises(DataError, match="several languages: de, en, fr"):
+        read(write("a.tmx", MEMORY), languages)
 
 
 @pytest.mark.parametrize("text", [XLIFF_1, XLIFF_2])
