@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,8 +15,7 @@ from mtkit.checkpoint.model_folder import WEIGHTS_NAME
 from mtkit.checkpoint.run_folder import CheckpointState, MicroBatch, RunFolder, Tally
 from mtkit.checkpoint.weights import check_weights
 from mtkit.config.training import TrainingSection
-from mtkit.corpus.batching import Rows
-from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, DeviceError, TrainingError, writing
+from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, DeviceError
 from mtkit.runtime import console
 from mtkit.runtime.distributed import Processes
 from mtkit.runtime.memory import is_out_of_memory
@@ -28,39 +24,11 @@ from mtkit.training.interrupts import StopRequest
 from mtkit.training.log import TrainingLog
 from mtkit.training.micro_batch import no_pair_fits
 from mtkit.training.parallel import TrainedModel
+from mtkit.training.progress import Progress
 from mtkit.training.schedule import learning_rate_at, saving_interval, validation_interval
+from mtkit.training.update_results import MadeUpdate, ResultChecker
 from mtkit.training.updates import Update, UpdateReader
 from mtkit.training.validation import Validator
-
-_MAX_SKIPPED_IN_A_ROW = 10
-_DIVERGED_NAME = "diverged.txt"
-
-
-@dataclass
-class _Clock:
-    """Where the time since the last line of metrics went: seconds, and target tokens of all processes."""
-
-    started: float = field(default_factory=time.perf_counter)
-    waited: float = 0.0
-    validated: float = 0.0
-    saved: float = 0.0
-    tokens: float = 0.0
-
-    @property
-    def tokens_per_second(self) -> float:
-        seconds = time.perf_counter() - self.started - self.validated - self.saved
-        return self.tokens / max(1e-9, seconds)
-
-
-@dataclass(frozen=True)
-class _Made:
-    """An update whose results nobody has waited for yet: sums of this process, and the norm."""
-
-    update: Update
-    num_tokens: float
-    loss: Tensor
-    nll: Tensor
-    norm: Tensor
 
 
 class Trainer:
@@ -92,9 +60,9 @@ class Trainer:
         self.max_steps = max_steps
         self.processes = processes
         self.state = CheckpointState()
-        self.clock = _Clock()
-        self.last_train_loss = self.last_rate = float("nan")
-        self._made: _Made | None = None
+        self._progress = Progress()
+        self._checker = ResultChecker(run, reader.split, processes)
+        self._made: MadeUpdate | None = None
 
     def train(self) -> int | None:
         """Train to the end.
@@ -145,12 +113,12 @@ class Trainer:
         save_every = saving_interval(training, self.max_steps)
         best_steps = self._validations_since_best()
         is_saved = self.state.step > 0
-        self.clock = _Clock()
+        self._progress.begin_line()
         started, first_step = time.perf_counter(), self.state.step
         while not self._is_stopped_early(log, best_steps):
             paused = time.perf_counter()
             update = next(updates, None)
-            self.clock.waited += time.perf_counter() - paused
+            self._progress.clock.waited += time.perf_counter() - paused
             if update is None:
                 break
             wants_stop, wants_save = self.make_update(update, log, stop.exit_code, stop.take_save())
@@ -209,8 +177,8 @@ class Trainer:
         self._settle(log)  # the update before this one: by now the device is through with it
         rate = learning_rate_at(update.step, self.training, self.max_steps)
         norm = self.trained.step(rate, num_tokens, update.step)
-        self._made = _Made(update, num_tokens, loss, nll, norm)
-        self.clock.tokens += num_tokens
+        self._made = MadeUpdate(update, num_tokens, loss, nll, norm)
+        self._progress.clock.tokens += num_tokens
         code = EXIT_INTERRUPTED if interrupts else EXIT_TERMINATED if terminations else None
         return code, bool(saves)
 
@@ -271,65 +239,8 @@ class Trainer:
     def _settle(self, log: TrainingLog) -> None:
         """Look at the results of the last update."""
         made, self._made = self._made, None
-        if made is None:
-            return
-        sums = [float(made.loss), float(made.nll), float(made.update.padded_tokens)]
-        loss, nll, padded_tokens = self.processes.sum(sums)
-        norm = float(made.norm)
-        if not math.isfinite(norm):
-            self._skip(log, made.update)
-            return
-        per_token = loss / made.num_tokens
-        is_spike = self.state.watch.is_spike(per_token)
-        if is_spike:
-            usual = self.state.watch.mean
-            log.say(f"step {made.update.step:,}: the loss is {per_token:.3f}, where {usual:.3f} is usual")
-            log.record("spike", made.update.step, {"loss": per_token, "usual": usual})
-        tally = Tally(
-            loss=loss,
-            nll=nll,
-            num_tokens=int(made.num_tokens),
-            padded_tokens=int(padded_tokens),
-            grad_norm=norm,
-            num_steps=1,
-        )
-        self.state = self.state.model_copy(
-            update={
-                "skipped_in_a_row": 0,
-                "loss_spikes": self.state.loss_spikes + is_spike,
-                "tally": self.state.tally.add(tally),
-                "watch": self.state.watch.add(per_token),
-            }
-        )
-
-    def _skip(self, log: TrainingLog, update: Update) -> None:
-        """Count an update whose gradient was not finite; stop when that happens again and again."""
-        in_a_row = self.state.skipped_in_a_row + 1
-        self.state = self.state.model_copy(
-            update={"skipped_updates": self.state.skipped_updates + 1, "skipped_in_a_row": in_a_row}
-        )
-        log.say(f"step {update.step:,}: skipped, its gradient is not finite ({in_a_row} in a row)")
-        log.record("skipped", update.step, {"in_a_row": in_a_row})
-        if in_a_row < _MAX_SKIPPED_IN_A_ROW:
-            return
-        checkpoints = self.run.list_checkpoints()
-        last = f"the last good checkpoint is {checkpoints[-1].name}" if checkpoints else "there is no checkpoint"
-        path = self.run.path / _DIVERGED_NAME
-        if self.processes.is_main:
-            self._write_sentences(update.rows, path)
-        raise TrainingError(
-            f"the gradient was not finite in {in_a_row} updates in a row, up to step {update.step}; "
-            f"{last}; the sentences of step {update.step} are in {_DIVERGED_NAME}",
-            at=path,
-            fix="lower training.learning_rate, raise training.warmup_steps, or use training.precision=fp32",
-        )
-
-    def _write_sentences(self, rows: Rows, path: Path) -> None:
-        """Write pairs as lines of row number, source and target, parted by tabs."""
-        pairs = ((row, self.reader.split[row]) for row in rows.tolist())
-        with writing(path):
-            lines = [f"{row}\t{pair.source}\t{pair.target}\n" for row, pair in pairs]
-            path.write_text("".join(lines), encoding="utf-8")
+        if made is not None:
+            self.state = self._checker.check(made, self.state, log)
 
     def _validate(self, log: TrainingLog) -> None:
         if self.validator is None:
@@ -338,11 +249,13 @@ class Trainer:
         result = self.validator.validate(self.trained.model, self.state.step, self.trained.evaluated_weights())
         self.state = self.state.model_copy(update={"validation": result.scores})
         elapsed = time.perf_counter() - started
-        self.clock.validated += elapsed
+        self._progress.clock.validated += elapsed
         values = result.scores.model_dump(exclude={"step"})
         log.record("validation", self.state.step, {**values, "elapsed_seconds": elapsed, "samples": result.samples})
-        log.show_validation(self.state.epoch, *self._loss_and_rate(), result.scores, result.samples)
-        self.clock.validated += time.perf_counter() - started - elapsed  # writing the report is a part of it
+        log.show_validation(
+            self.state.epoch, *self._progress.loss_and_speed(self.state.tally), result.scores, result.samples
+        )
+        self._progress.clock.validated += time.perf_counter() - started - elapsed  # writing the report is a part of it
 
     def _validations_since_best(self) -> int:
         """Return how many validations came after the best one, by the records of the run."""
@@ -359,72 +272,18 @@ class Trainer:
             writer.write(self.trained.take_snapshot, self.state)
         else:
             self.trained.take_snapshot()
-        self.clock.saved += time.perf_counter() - started
+        self._progress.clock.saved += time.perf_counter() - started
 
     def _log_training(self, log: TrainingLog) -> None:
         """Write a line of metrics, and begin the next."""
-        tally, clock = self.state.tally, self.clock
-        self.last_train_loss, self.last_rate = self._loss_and_rate()
-        rate = learning_rate_at(self.state.step, self.training, self.max_steps)
-        values = {
-            "epoch": self.state.epoch,
-            "loss": self.last_train_loss,
-            "nll": tally.nll / tally.num_tokens,
-            "grad_norm": tally.grad_norm / tally.num_steps,
-            "learning_rate": rate,
-            "padding_share": 1 - tally.num_tokens / tally.padded_tokens,
-            "skipped_updates": self.state.skipped_updates,
-            "loss_spikes": self.state.loss_spikes,
-            "tokens_per_second": self.last_rate,
-            "data_wait_seconds": clock.waited,
-            "validation_seconds": clock.validated,
-            "saving_seconds": clock.saved,
-            "elapsed_seconds": time.perf_counter() - clock.started,
-        }
-        log.record("train", self.state.step, values)
-        log.show_training(self.state.step, self.state.epoch, self.last_train_loss, self.last_rate, rate)
-        self.state = self.state.model_copy(update={"tally": Tally()})
-        self.clock = _Clock()
+        state, rate = self.state, self._learning_rate()
+        values = self._progress.end_line(state, rate)
+        log.record("train", state.step, values)
+        log.show_training(state.step, state.epoch, values["loss"], values["tokens_per_second"], rate)
+        self.state = state.model_copy(update={"tally": Tally()})
 
     def _show_status(self, log: TrainingLog, per_step: float) -> None:
-        left = ""
-        if self.max_steps is not None:
-            seconds = int((self.max_steps - self.state.step) * per_step)
-            left = f"  {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
-        total = f"/{self.max_steps:,}" if self.max_steps is not None else ""
-        loss, speed = self._loss_and_rate()
-        rate = learning_rate_at(self.state.step, self.training, self.max_steps)
-        log.status(
-            f"step {self.state.step:,}{total}  epoch {self.state.epoch}  loss {loss:.3f}  {speed:,.0f} tok/s  "
-            f"lr {rate:.2e}{left}"
-        )
+        log.status(self._progress.describe(self.state, self._learning_rate(), self.max_steps, per_step))
 
-    def _loss_and_rate(self) -> tuple[float, float]:
-        """Return the loss a token and the tokens a second since the last line of metrics, or of that line."""
-        tally = self.state.tally
-        if not tally.num_tokens:
-            return self.last_train_loss, self.last_rate
-        return tally.loss / tally.num_tokens, self.clock.tokens_per_second
-
-
-def measure_seconds_per_step(trainer: Trainer, num_updates: int = 8) -> float:
-    """Return how long an update takes, measured on a few of the first epoch; weights and optimizer stay as they are.
-
-    Two updates warm up and are not counted. The time is scaled to the mean batch by padded tokens.
-    """
-    reader = trainer.reader
-    batches = reader.plan(0)
-
-    def padded(rows: Rows) -> int:
-        return len(rows) * int(reader.longest[rows].max())
-
-    sample = [batches[i] for i in np.linspace(0, len(batches) - 1, num_updates).astype(int)]
-    for rows in sample[:2]:
-        trainer.compute_gradients(reader.build(1, 0, 0, rows))
-    started = time.perf_counter()
-    for rows in sample:
-        loss, _ = trainer.compute_gradients(reader.build(1, 0, 0, rows))
-        float(loss)  # waits for the device
-    per_token = (time.perf_counter() - started) / sum(map(padded, sample))
-    trainer.trained.zero_grad()
-    return per_token * float(np.mean([padded(rows) for rows in batches]))
+    def _learning_rate(self) -> float:
+        return learning_rate_at(self.state.step, self.training, self.max_steps)

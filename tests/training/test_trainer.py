@@ -10,8 +10,9 @@ from mtkit.errors import DeviceError, TrainingError
 from mtkit.model.transformer import build_model
 from mtkit.runtime.distributed import Processes
 from mtkit.training.log import TrainingLog
+from mtkit.training.machine_choices import measure_seconds_per_step
 from mtkit.training.parallel import TrainedModel
-from mtkit.training.trainer import Trainer, measure_seconds_per_step
+from mtkit.training.trainer import Trainer
 from mtkit.training.updates import UpdateReader
 
 

@@ -1,0 +1,62 @@
+"""The end of a run: from its checkpoints to a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mtkit.checkpoint.averaging import average_weights
+from mtkit.checkpoint.model_folder import read_parts, write_model_folder
+from mtkit.checkpoint.run_folder import REPORT_NAME, RunFolder, Validation, find_weights, rank_checkpoints
+from mtkit.checkpoint.weights import check_weights, read_tensors
+from mtkit.config.recipe import Recipe
+from mtkit.errors import ModelError
+from mtkit.runtime import console
+from mtkit.training.model_card import build_model_card
+from mtkit.training.report import write_report
+from mtkit.training.trainer import Trainer
+
+
+def finish(run: RunFolder, recipe: Recipe, trainer: Trainer) -> None:
+    """Average checkpoints, validate the result, and write the model folder; all processes call this.
+
+    Raises:
+        ModelError: There is no checkpoint.
+        OutputError: The model cannot be written.
+    """
+    processes = trainer.processes
+    chosen = _choose_checkpoints(run, recipe)
+    paths = [find_weights(folder) for folder in chosen]
+    weights = average_weights(paths) if len(chosen) > 1 else read_tensors(paths[0])
+    check_weights(trainer.trained.model, weights, paths[0])
+    scores: Validation | None = None
+    has_report = False
+    if trainer.validator is not None:
+        scores = trainer.validator.validate(trainer.trained.model, trainer.state.step, weights).scores
+    if processes.is_main:
+        parts = read_parts(run.path)
+        card = build_model_card(run, recipe, parts.config, weights, chosen, scores)
+        write_model_folder(run.model, parts, weights, card)
+        has_report = write_report(run, is_finished=True, model_scores=scores)
+        run.write_record(run.read_record().model_copy(update={"is_finished": True}))
+    processes.wait()
+    made_of = f"the average of {len(chosen)} checkpoints" if len(chosen) > 1 else chosen[0].name
+    quality = f"; validation loss {scores.loss:.3f}, BLEU {scores.bleu:.2f} (greedy)" if scores is not None else ""
+    console.say(f"the model is {made_of}{quality}: {run.model}")
+    if has_report:
+        console.say(f"how the training went: {run.path / REPORT_NAME}")
+
+
+def _choose_checkpoints(run: RunFolder, recipe: Recipe) -> list[Path]:
+    """Return the checkpoints that make the final model."""
+    training = recipe.training
+    ranked = rank_checkpoints(run, training.best_metric)
+    everything = run.list_checkpoints()
+    if not everything:
+        raise ModelError("the run has no checkpoint to make a model of", at=run.path, fix="train for at least one step")
+    match training.average:
+        case "best" if ranked:
+            return ranked[: training.average_count]
+        case "off":
+            return (ranked or everything[::-1])[:1]
+        case _:
+            return everything[-training.average_count :]

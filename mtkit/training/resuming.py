@@ -1,0 +1,108 @@
+"""Whether the run that stands at a place may go on, and what is then not as it was."""
+
+from __future__ import annotations
+
+import torch
+
+from mtkit.checkpoint.run_folder import RECIPE_NAME, Extension, RunFolder, RunRecord, find_model
+from mtkit.config.loading import load_recipe, write_recipe
+from mtkit.config.recipe import Recipe
+from mtkit.corpus.store import PreparedCorpus
+from mtkit.errors import ModelError, OutputError, RecipeError
+from mtkit.runtime import console
+from mtkit.runtime.device import name_processor
+from mtkit.runtime.distributed import Processes
+from mtkit.runtime.files import hash_file
+
+# The fields that say where a run ends: --extend may change them.
+_ENDS = {"training.max_steps", "training.max_epochs", "training.max_minutes", "training.patience"}
+
+
+def check_output(run: RunFolder) -> None:
+    """Refuse a folder that is none of ours.
+
+    Raises:
+        OutputError: Something else than a run stands there.
+    """
+    if not run.is_run and run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        raise OutputError("something else stands here, not a run", at=run.path, fix="choose another folder with -o")
+
+
+def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, extend: bool) -> None:
+    """Refuse to resume a run with another recipe or corpus; with `extend`, note its new end.
+
+    Args:
+        run: What stands there.
+        recipe: What it is to go on with.
+        corpus: The same.
+        extend: Whether it may go on to another end than it was started with.
+
+    Raises:
+        RecipeError: Something differs, or the new end lies behind the run already.
+    """
+    before, record = load_recipe(run.path / RECIPE_NAME), run.read_record()
+    differing = [
+        (f"{section}.{field}", f"{section}.{field} ({old} there, {new} now)")
+        for section in ("model", "training")
+        for field, old, new in _differences(getattr(before, section), getattr(recipe, section))
+        if not (field == "init_from" and _is_same_start(recipe, record))
+    ]
+    if record.corpus_fingerprint != corpus.fingerprint:
+        differing.append(("corpus", "the corpus"))
+    ends = all(field in _ENDS for field, _ in differing)
+    if not differing:
+        return
+    if not (ends and extend):
+        others = ", ".join(text for field, text in differing if not (extend and field in _ENDS))
+        fix = "mtkit train --extend lets it go on to the new end" if ends else "use the same settings to resume it"
+        raise RecipeError(
+            f"the run that stands here was started with another {others}",
+            at=run.path,
+            fix=f"{fix}, another -o keeps both, --restart (mtkit run: --overwrite) replaces it",
+        )
+    checkpoints = run.list_checkpoints()
+    step = run.step_of(checkpoints[-1]) if checkpoints else 0
+    training = recipe.training
+    if training.max_steps is not None and training.max_steps < step:
+        raise RecipeError(
+            f"the run has made {step:,} updates already, and max_steps={training.max_steps:,} is fewer",
+            at="training.max_steps",
+            fix="give a larger number, or --restart",
+        )
+    max_steps = training.max_steps
+    if max_steps is None and training.max_minutes == before.training.max_minutes:
+        max_steps = record.max_steps  # as it was measured
+    extension = Extension(from_step=step, max_steps=max_steps)
+    update = {"max_steps": max_steps, "extensions": [*record.extensions, extension], "is_finished": False}
+    # The record first: if a kill comes between, the same command finds the same difference and does this again.
+    run.write_record(record.model_copy(update=update))
+    write_recipe(before.model_copy(update={"training": training}), run.path / RECIPE_NAME)
+    console.say(f"extending the run from step {step:,}")
+
+
+def _is_same_start(recipe: Recipe, record: RunRecord) -> bool:
+    """Return whether the model that training starts from is the same, though its path is spelled otherwise."""
+    path = recipe.training.init_from
+    try:
+        return path is not None and hash_file(find_model(path)[1]) == record.init_fingerprint
+    except (ModelError, OSError):
+        return False
+
+
+def _differences(before: object, now: object) -> list[tuple[str, object, object]]:
+    fields = type(before).model_fields  # type: ignore[attr-defined]
+    pairs = ((name, getattr(before, name), getattr(now, name)) for name in fields)
+    return [(name, old, new) for name, old, new in pairs if old != new]
+
+
+def announce_changes(record: RunRecord, device: torch.device, processes: Processes) -> None:
+    """Say what is not as it was when the run was started, and lets its results differ by rounding."""
+    for name, before, now in (
+        ("torch", record.torch_version, str(torch.__version__)),
+        ("device", record.device, device.type),
+        ("processor", record.processor, name_processor(device)),
+        ("threads", record.threads, torch.get_num_threads()),
+        ("processes", record.processes, processes.count),
+    ):
+        if before != now:
+            console.warn(f"the run was started with {name} {before}, now {now}: results may differ by rounding")
