@@ -13,6 +13,9 @@ from mtkit.errors import MtkitError, OutputError, RecipeError
 if TYPE_CHECKING:
     from torch import Tensor
 
+# What of `config.json` makes a model another one.
+_COMPARED = ("source_language", "target_language", "model")
+
 
 def refuse_foreign(output: Path, kind: str, is_ours: bool) -> None:
     """Refuse to replace anything but what mtkit made, or an empty folder.
@@ -82,7 +85,7 @@ def _holds(folder: Path, parts: ModelParts, weights: Mapping[str, Tensor]) -> bo
     except MtkitError:
         return False
     return (
-        there.config.model == parts.config.model
+        all(getattr(there.config, name) == getattr(parts.config, name) for name in _COMPARED)
         and there.source_tokenizer.fingerprint == parts.source_tokenizer.fingerprint
         and there.target_tokenizer.fingerprint == parts.target_tokenizer.fingerprint
         and tensors.keys() == weights.keys()

@@ -16,9 +16,10 @@ EXPORT_FORMAT_VERSION = 1
 
 
 def describe_origin(parts: ModelParts, weights: Path, **settings: str) -> dict[str, Any]:
-    """Return what an export is made from: hashes of weights and vocabularies, the shape of the model, the settings."""
+    """Return what an export is made from: hashes of weights and vocabularies, languages, shape, settings."""
     return {
         "weights": hash_file(weights),
+        "languages": [parts.config.source_language, parts.config.target_language],
         "model": parts.config.model.model_dump(mode="json"),
         "vocabularies": [parts.source_tokenizer.fingerprint, parts.target_tokenizer.fingerprint],
         **settings,

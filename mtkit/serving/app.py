@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from mtkit.runtime import console
@@ -74,6 +75,9 @@ def build_app(server: Server) -> FastAPI:
         return as_json({"status": "ok"})
 
     add_pages(app)
+    for route in list(app.routes):  # by HTTP, where there is GET there is HEAD; watchdogs ask so
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
+            app.head(route.path, include_in_schema=False)(route.endpoint)
 
     @app.exception_handler(HTTPException)
     async def refuse_request(request: Request, exc: HTTPException) -> Response:

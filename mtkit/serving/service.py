@@ -139,10 +139,14 @@ class Server:
         if self.translate_html is None:
             raise RefusedError(400, "html format is not supported")
 
-        def translate_lines(lines: Sequence[LineRequest]) -> list[Translation]:
-            return session.translate_here(Kind(number, align=True), lines)
+        model = self.models.models[number]
+        # As `mtkit translate` does: of the other hypotheses one may have kept a placeholder that the best one lost.
+        kind = Kind(number, 1 + model.max_alternatives, align=True)
 
-        translate, language = self.translate_html, self.models.models[number].source
+        def translate_lines(lines: Sequence[LineRequest]) -> list[Translation]:
+            return session.translate_here(kind, lines)
+
+        translate, language = self.translate_html, model.source
         try:
             return [await asyncio.to_thread(translate, text, language, translate_lines) for text in wanted.texts]
         except MtkitError as exc:

@@ -73,6 +73,17 @@ def test_the_same_export_is_up_to_date_and_another_is_refused(run, ctranslate2, 
     assert read_files(tmp_path / "out") != before
 
 
+def test_another_language_makes_another_export(run, ctranslate2, model_folder, tmp_path):
+    model = shutil.copytree(model_folder, tmp_path / "model")
+    command = ["export", model, "-o", tmp_path / "out", "--to", "ctranslate2"]
+    assert run(*command).code == 0
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"target_language": "de-AT"}))
+    assert run(*command).code == 2
+    assert run(*command, "--overwrite").code == 0
+    assert json.loads((tmp_path / "out" / "mtkit.json").read_text())["target_language"] == "de-AT"
+
+
 @pytest.mark.parametrize("to", ["ctranslate2", "safetensors"])
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
 def test_what_mtkit_did_not_make_is_left_alone(run, ctranslate2, model_folder, tmp_path, to, overwrite):

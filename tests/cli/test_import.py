@@ -134,6 +134,13 @@ def test_languages_can_be_named(run, marian_folder, tmp_path):
     assert run("info", tmp_path / "out").out.count("en-GB-de-AT") == 1
 
 
+def test_a_language_that_is_named_later_is_not_forgotten(run, marian_folder, model):
+    result = run("import", marian_folder, "-o", model, "--target-language", "de-AT")
+    assert (result.code, result.fixes) == (2, ["add --overwrite to replace it, or choose another folder with -o"])
+    assert run("import", marian_folder, "-o", model, "--target-language", "de-AT", "--overwrite").code == 0
+    assert read_parts(model).config.target_language == "de-AT"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -133,6 +133,10 @@ def test_other_paths_and_methods(client):
     refused = client.get("/translate")
     assert (refused.status, refused.json, refused.headers["allow"]) == (405, {"error": "Method Not Allowed"}, "POST")
     assert client.get("/health").json == {"status": "ok"}
+    for path in ("/", "/docs", "/assets/base.css", "/languages", "/frontend/settings", "/health"):
+        head = client.send("HEAD", path)
+        assert (head.status, head.body) == (200, b""), path
+        assert int(head.headers["content-length"]) == len(client.get(path).body)
     allowed = client.send("OPTIONS", "/translate")
     assert (allowed.status, allowed.headers["access-control-allow-origin"]) == (204, "*")
 
@@ -235,6 +239,7 @@ def test_html(make_server, run_server, translator):
         assert language == "en"
         found = translate([Request(part) for part in text.split("<br>")])
         assert all(one.alternatives[0].alignment for one in found)
+        assert {len(one.alternatives) for one in found} == {translator.decoding.beam_size}  # as of a document
         return "<br>".join(one.text for one in found)
 
     client = run_server(make_server(translate_html=translate_html))

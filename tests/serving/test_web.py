@@ -124,6 +124,22 @@ def test_words_that_belong_together_are_marked(client, open_server):
     assert page.locator("#mirror .word.pointed").all_inner_texts() == ["the"]
 
 
+def test_words_are_counted_as_the_server_counts_them(client, open_server):
+    page = open_server(client)
+    answer = type_text(page, " \u00a0the \u00a0 dog\u2028runs. \t\na \t man\u00a0sees the cat.")
+    words = [["the", "\u00a0", "dog", "runs."], ["a", "\t", "man\u00a0sees", "the", "cat."]]
+    words = [word for line in words for word in line]
+    assert page.locator("#mirror .word").all_text_contents() == words
+    index, linked = next((i, j) for i, j in answer["alignment"] if i >= 5)
+    page.locator("#source").evaluate("field => field.setSelectionRange(0, 0)")
+    text = page.input_value("#source")
+    place = text.index(words[index], text.index("\n"))
+    page.locator("#source").evaluate("(field, place) => field.setSelectionRange(place, place)", place)
+    expect(page.locator("#mirror .word.pointed")).to_have_text(words[index])
+    target_words = answer["translatedText"].replace("\n", " ").split(" ")
+    assert target_words[linked] in page.locator("#translation .word.linked").all_text_contents()
+
+
 def test_the_keyboard_reaches_everything(client, open_server):
     page = open_server(client)
     answer = type_text(page, SENTENCES[0])

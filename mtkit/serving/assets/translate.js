@@ -24,14 +24,17 @@ function make(tag, text, properties = {}) {
   return made;
 }
 
-// Words as the server counts them: what stands between spaces and line ends.
+// Words as the server counts them: what stands between spaces and line breaks of any kind, the edges of a line left out.
 function writeWords(parent, text) {
   parent.replaceChildren();
   for (const line of text.split(/(\n)/)) {
-    for (const piece of line.trim() ? line.split(/( +)/) : [line]) {
-      if (piece.trim()) parent.append(make("span", piece, { className: "word" }));
-      else if (piece) parent.append(piece);
-    }
+    const body = line.trim();
+    const start = line.indexOf(body);
+    parent.append(line.slice(0, start));
+    body.split(/([ \0\v\f\r\x1c-\x1e\x85\u2028\u2029]+)/).forEach((piece, index) => {
+      parent.append(index % 2 || !piece ? piece : make("span", piece, { className: "word" }));
+    });
+    parent.append(line.slice(start + body.length));
   }
 }
 
@@ -193,6 +196,20 @@ function findWord(event) {
   )));
 }
 
+// The word of the text that the caret stands in or at.
+function findWordAt(place) {
+  let index = 0;
+  let start = 0;
+  for (const node of mirror.childNodes) {
+    const isWord = node.nodeType === Node.ELEMENT_NODE;
+    const end = start + node.textContent.length;
+    if (isWord && start <= place && place <= end) return index;
+    index += isWord;
+    start = end;
+  }
+  return -1;
+}
+
 function moveInTranslation(event) {
   const words = wordsOf(translation);
   const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
@@ -222,10 +239,7 @@ source.addEventListener("mousemove", (event) => mark(0, findWord(event)));
 source.addEventListener("mouseleave", clearMarks);
 document.addEventListener("selectionchange", () => {
   if (document.activeElement !== source || source.selectionStart !== source.selectionEnd || !candidates.length) return;
-  const before = source.value.slice(0, source.selectionStart);
-  const after = source.value.slice(source.selectionStart);
-  if (!/^\S/.test(after) && !/\S$/.test(before)) return clearMarks();
-  mark(0, before.split(/[ \n]+/).filter((word) => word.trim()).length - (/\S$/.test(before) ? 1 : 0));
+  mark(0, findWordAt(source.selectionStart));
 });
 translation.addEventListener("mouseover", (event) => mark(1, wordsOf(translation).indexOf(event.target)));
 translation.addEventListener("mouseleave", clearMarks);
