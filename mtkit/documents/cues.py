@@ -12,7 +12,7 @@ from mtkit.decoding.splitting import UNSPACED
 from mtkit.documents.document import Protected, Segment, TranslatedSegment
 from mtkit.documents.flow import Piece, Word, balance_lines, find_words, join_words
 from mtkit.documents.sentences import cut_sentences
-from mtkit.documents.slots import PairFinder, Slot, collapse_blanks, has_words, trim_slots
+from mtkit.documents.slots import PairFinder, Slot, collapse_blanks, has_words, is_same, match_slots, trim_slots
 from mtkit.documents.spans import LineNumbers, Unit, build_units
 
 LEAST_WIDTH = 42
@@ -188,7 +188,7 @@ class CueDocument:
         for unit, translation in zip(chain.units, translations, strict=True):
             places = [bisect.bisect_right(starts, slot.start) - 1 for slot in unit.slots]
             first, last = places[0], places[-1]
-            if translation is None or tuple(translation) == unit.segment.parts:
+            if translation is None or is_same(translation, unit.segment):
                 for slot, turn in zip(unit.slots, places, strict=True):
                     if slot.end > chain.turns[turn].end:
                         continue  # what stands between two cues
@@ -198,7 +198,8 @@ class CueDocument:
                     begins[turn], ends[turn] = min(begins[turn], slot.start), slot.end
                 continue
             changed.update(range(first, last + 1))
-            written = [self._write_part(part) for part in translation]
+            own = match_slots(translation, unit.slots)
+            written = [self._write_part(part, slot) for part, slot in zip(translation, own, strict=True)]
             if first == last:
                 shares = [written]
             else:
@@ -232,10 +233,12 @@ class CueDocument:
             return Piece(self._text[slot.start : slot.end], is_fixed=True, width=len(slot.part.shown))
         return Piece(slot.part if slot.part in {" ", ""} else self._text[slot.start : slot.end])
 
-    def _write_part(self, part: str | Protected) -> Piece:
-        if isinstance(part, Protected):
-            return Piece(part.text, is_fixed=True, width=len(part.shown))
-        return Piece(self._escape(collapse_blanks(part)))
+    def _write_part(self, part: str | Protected, slot: Slot | None) -> Piece:
+        if isinstance(part, str):
+            return Piece(self._escape(collapse_blanks(part)))
+        if slot is None:  # a placeholder that was found in the text
+            return Piece(self._escape(collapse_blanks(part.text)), is_fixed=True, width=len(part.text))
+        return Piece(part.text, is_fixed=True, width=len(part.shown))
 
 
 def _build_tag(match: re.Match[str], pairs: PairFinder) -> Protected:
@@ -253,34 +256,22 @@ def _merge_tags(slots: list[Slot]) -> list[Slot]:
     """Return slots in which a tag that ends with a line and starts again with the next goes through both."""
     merged: list[Slot] = []
     renamed: dict[int | None, int | None] = {}
+    openers: dict[int | None, str] = {}
     for slot in slots:
         part = slot.part
         if isinstance(part, Protected) and part.kind == "open" and len(merged) >= 2 and merged[-1].part == " ":
             before = merged[-2].part
-            opener = next(
-                (each.part for each in merged if _is_open(each.part) and _pair(each.part) == _pair(before)), None
-            )
-            if _is_close(before) and isinstance(opener, Protected) and opener.text == part.text:
-                renamed[part.pair] = opener.pair
+            if isinstance(before, Protected) and before.kind == "close" and openers.get(before.pair) == part.text:
+                renamed[part.pair] = before.pair
                 merged[-2:] = [Slot(" ", merged[-2].start, slot.end)]
                 continue
+        if isinstance(part, Protected) and part.kind == "open":
+            openers[part.pair] = part.text
         if isinstance(part, Protected) and part.pair in renamed:
             merged.append(replace(slot, part=replace(part, pair=renamed[part.pair])))
         else:
             merged.append(slot)
     return merged
-
-
-def _is_open(part: str | Protected) -> bool:
-    return isinstance(part, Protected) and part.kind == "open"
-
-
-def _is_close(part: str | Protected) -> bool:
-    return isinstance(part, Protected) and part.kind == "close"
-
-
-def _pair(part: str | Protected) -> int | None:
-    return part.pair if isinstance(part, Protected) else None
 
 
 def _iter_chains(turns: Sequence[_Turn]) -> Iterator[list[_Turn]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from mtkit.documents.document import Document, Protected, TranslatedSegment
 from mtkit.documents.html import find_html_blocks
 from mtkit.documents.markdown_escapes import escape_all, escape_markdown, may_start_line
 from mtkit.documents.markdown_events import Run, read_runs
-from mtkit.documents.slots import Slot, collapse_blanks
+from mtkit.documents.slots import Slot, collapse_blanks, is_same, match_slots
 from mtkit.documents.spans import Block, LineNumbers, SpanDocument, Unit, build_block
 from mtkit.documents.text_file import decode_text
 from mtkit.runtime import console
@@ -48,11 +49,12 @@ class _MarkdownDocument(SpanDocument):
         lines = LineNumbers(text)
         blocks = []
         for number, run in enumerate(self._runs):
-            for block in _build_blocks(text, run, lines, language):
+            inner = list(_build_blocks(text, run, run.alts, lines, language))
+            self._inner.update((unit.start, unit.end) for block in inner for unit in block.units)
+            own = _build_html_blocks if run.kind == "Html" else _build_own_blocks
+            for block in [*own(text, run, lines, language), *inner]:
                 blocks.append(block)
                 self._run_of[block.start, block.end] = number
-                if run.kind != "Html" and any(_is_around(slot, block) for slot in run.slots):
-                    self._inner.update((unit.start, unit.end) for unit in block.units)
         super().__init__(text, encoding, blocks)
 
     def render_text(self, translations: Sequence[TranslatedSegment | None]) -> str:
@@ -63,7 +65,7 @@ class _MarkdownDocument(SpanDocument):
         source, and a warning says so.
         """
         chosen = [
-            None if each is None or tuple(each) == segment.parts else _move_blanks(each)
+            None if each is None or is_same(each, segment) else _move_blanks(each)
             for each, segment in zip(translations, self.segments, strict=True)
         ]
         blocks = list(self.blocks)
@@ -131,7 +133,7 @@ class _MarkdownDocument(SpanDocument):
         for block in self.blocks:
             for unit in block.units:
                 translation = translations[index]
-                if translation is not None and tuple(translation) != unit.segment.parts:
+                if translation is not None and not is_same(translation, unit.segment):
                     changed.setdefault(self._number(block), []).append((unit, translation))
                 index += 1
         return changed
@@ -140,15 +142,16 @@ class _MarkdownDocument(SpanDocument):
         """Return the outline of a run with the translations in it."""
         run = self._runs[number]
         place = run.start
-        outline = ""
+        slots: list[Slot] = []
         for unit, translation in changed:
             if (unit.start, unit.end) in self._inner:
                 continue
-            outline += _outline(_clip(run.slots, place, unit.start))
-            free = list(unit.slots)
-            outline += _outline([_find_slot(part, free) for part in translation])
+            slots += _clip(run.slots, place, unit.start)
+            found = match_slots(translation, unit.slots)
+            texts = [part.text if isinstance(part, Protected) else part for part in translation]
+            slots += [slot or Slot(text, 0, 0) for text, slot in zip(texts, found, strict=True)]
             place = unit.end
-        return collapse_blanks(outline + _outline(_clip(run.slots, place, run.end))).strip()
+        return collapse_blanks(_outline([*slots, *_clip(run.slots, place, run.end)])).strip()
 
     def _clear(self, translations: list[TranslatedSegment | None], numbers: set[int]) -> list[str]:
         """Take the translations of runs away; return their places."""
@@ -163,12 +166,16 @@ class _MarkdownDocument(SpanDocument):
         return places
 
 
-def _build_blocks(text: str, run: Run, lines: LineNumbers, language: str | None) -> Iterable[Block]:
-    if run.kind == "Html":
-        yield from _build_html_blocks(text, run, lines, language)
-        return
+def _build_own_blocks(text: str, run: Run, lines: LineNumbers, language: str | None) -> Iterable[Block]:
+    return _build_blocks(text, run, [run.slots], lines, language)
+
+
+def _build_blocks(
+    text: str, run: Run, stretches: Sequence[Sequence[Slot]], lines: LineNumbers, language: str | None
+) -> Iterable[Block]:
+    """Yield the blocks of stretches of a run: its own text, or descriptions of images in it."""
     escape = partial(escape_markdown, is_cell=run.kind == "TableCell")
-    for slots in [run.slots, *run.alts]:
+    for slots in stretches:
         block = build_block(text, slots, lines, escape, language, prefix=r"[ \t>]*", may_start=may_start_line)
         if block is not None:
             yield block if run.kind in {"Paragraph", "Item"} else replace(block, flow=None)
@@ -209,7 +216,10 @@ def _move_blanks(translation: TranslatedSegment) -> TranslatedSegment:
 def _clip(slots: Sequence[Slot], start: int, end: int) -> list[Slot]:
     """Return the slots between two places; those of text are cut there."""
     clipped = []
-    for slot in slots:
+    for index in range(bisect.bisect_left(slots, start, key=lambda slot: slot.end), len(slots)):
+        slot = slots[index]
+        if slot.start > end:
+            break
         if slot.is_literal and isinstance(slot.part, str):
             first, last = max(start, slot.start), min(end, slot.end)
             if first < last:
@@ -218,19 +228,6 @@ def _clip(slots: Sequence[Slot], start: int, end: int) -> list[Slot]:
         elif start <= slot.start and slot.end <= end:
             clipped.append(slot)
     return clipped
-
-
-def _is_around(slot: Slot, block: Block) -> bool:
-    return isinstance(slot.part, Protected) and slot.start < block.start and block.end < slot.end
-
-
-def _find_slot(part: str | Protected, free: list[Slot]) -> Slot:
-    """Return the slot of a part of a translation; one made of text stands nowhere."""
-    slot = next((slot for slot in free if slot.part == part), None) if isinstance(part, Protected) else None
-    if slot is None:
-        return Slot(part, 0, 0)
-    free.remove(slot)
-    return slot
 
 
 def _outline(slots: Sequence[Slot]) -> str:

@@ -139,9 +139,9 @@ def _find_characters(text: str) -> Sequence[int]:
 def _build_run(text: str, kind: str, events: list[_Event]) -> Run:
     builder = _RunBuilder(text)
     builder.read(events)
-    return Run(
-        kind, builder.slots, builder.slots[0].start if builder.slots else events[0].start, events[-1].end, builder.alts
-    )
+    slots = builder.slots
+    start, end = (slots[0].start, slots[-1].end) if slots else (events[0].start, events[-1].end)
+    return Run(kind, slots, start, max(end, events[-1].end), builder.alts)
 
 
 class _RunBuilder:
@@ -154,8 +154,9 @@ class _RunBuilder:
 
     def read(self, events: list[_Event]) -> None:
         self._place = events[0].start
-        if events[0].kind == "Text" and self._text[: self._place].endswith("\\"):
+        if events[0].kind == "Text" and self._text.endswith("\\", 0, self._place):
             self._place -= 1  # an escape starts the run
+        tag_ends = _find_tag_ends(events)
         index = 0
         while index < len(events):
             event = events[index]
@@ -165,8 +166,10 @@ class _RunBuilder:
                 last = next(i for i in range(index, len(events)) if _ends(events[i], event))
                 self._read_whole(event, events[index + 1 : last])
                 index = last
-            elif (last := _find_tag_end(events, index)) > index:
+            elif index in tag_ends:
+                last = tag_ends[index]
                 shown = "".join(part.value for part in events[index:last] if part.kind in {"Text", "Code"})
+                shown = collapse_blanks(shown).strip()
                 whole = Protected(self._text[event.start : events[last].end], shown=shown)
                 self._keep(whole, event.start, events[last].end)
                 index = last
@@ -208,7 +211,8 @@ class _RunBuilder:
                 end = self._skip_margin(event.end)
                 self._keep(Protected(self._text[event.start : end]), event.start, end)
             case "Code":
-                self._keep(Protected(self._text[event.start : event.end], shown=event.value), event.start, event.end)
+                shown = collapse_blanks(event.value).strip()
+                self._keep(Protected(self._text[event.start : event.end], shown=shown), event.start, event.end)
             case _:  # math, footnote marks, task marks
                 self._keep(Protected(self._text[event.start : event.end]), event.start, event.end)
 
@@ -299,26 +303,23 @@ def _ends(event: _Event, start: _Event) -> bool:
     return event.kind == "End" and event.name == start.name and (event.start, event.end) == (start.start, start.end)
 
 
-def _is_code_tag(event: _Event) -> bool:
-    if event.kind != "InlineHtml":
-        return False
-    match = _TAG.match(event.value)
-    if match is None or match[1]:
-        return False
-    is_named = match[2].lower() in {"code", "kbd", "samp", "var", "pre", "script", "style", "svg", "math"}
-    return is_named or re.search(r"""\stranslate\s*=\s*["']?no\b""", event.value, re.IGNORECASE) is not None
+def _find_tag_ends(events: list[_Event]) -> dict[int, int]:
+    """Return of the tags whose content is left as it is, by their index among the events, the end tag of each."""
+    opened: dict[str, list[int]] = {}
+    ends = {}
+    for index, event in enumerate(events):
+        match = _TAG.match(event.value) if event.kind == "InlineHtml" else None
+        if match is None:
+            continue
+        there = opened.setdefault(match[2].lower(), [])
+        if not match[1]:
+            there.append(index)
+        elif there and _is_kept(events[start := there.pop()].value, match[2].lower()):
+            ends[start] = index
+    return ends
 
 
-def _find_tag_end(events: list[_Event], index: int) -> int:
-    """Return the end tag of a tag whose content is left as it is; `index` itself if it is none or has no end."""
-    match = _TAG.match(events[index].value) if _is_code_tag(events[index]) else None
-    if match is None:
-        return index
-    depth = 0
-    for place in range(index, len(events)):
-        found = _TAG.match(events[place].value) if events[place].kind == "InlineHtml" else None
-        if found and found[2].lower() == match[2].lower():
-            depth += -1 if found[1] else 1
-            if depth == 0:
-                return place
-    return index
+def _is_kept(tag: str, name: str) -> bool:
+    if name in {"code", "kbd", "samp", "var", "pre", "script", "style", "svg", "math"}:
+        return True
+    return re.search(r"""\stranslate\s*=\s*["']?no\b""", tag, re.IGNORECASE) is not None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mtkit.documents.html_tokens import Token
@@ -71,7 +72,9 @@ class OpenElements:
 
     def __init__(self) -> None:
         self._stack: list[_Element] = []
-        self._counts: Counter[str] = Counter()
+        # Where on the stack the elements of each name are, and those that are not inline.
+        self._places: defaultdict[str, list[int]] = defaultdict(list)
+        self._blocks: list[int] = []
 
     @property
     def depth(self) -> int:
@@ -90,7 +93,7 @@ class OpenElements:
 
     def is_in_svg(self, name: str) -> bool:
         """Return whether `/>` ends an element: it does so in SVG and MathML only."""
-        return name in {"svg", "math"} or self._counts["svg"] > 0 or self._counts["math"] > 0
+        return name in {"svg", "math"} or self._find_last(["svg", "math"]) >= 0
 
     def says_no(self, token: Token) -> bool:
         """Return whether a tag's attributes say that it is not to be translated."""
@@ -108,42 +111,37 @@ class OpenElements:
         if not is_locked and token.attributes.get("translate", "no").strip().lower() in {"yes", ""}:
             is_hidden = False
         is_foreign = above.is_foreign or token.name in _FOREIGN
+        self._places[token.name].append(self.depth)
+        if not is_inline(token.name):
+            self._blocks.append(self.depth)
         self._stack.append(_Element(token.name, is_hidden, is_locked, is_foreign))
-        self._counts[token.name] += 1
 
     def close(self, name: str) -> bool:
         """Close the nearest element of a name and what is open in it; False if an end tag has none."""
-        if not self._counts[name]:
-            return False
-        for index in range(len(self._stack) - 1, -1, -1):
-            if self._stack[index].name == name:
-                self._cut(index)
-                return True
-            if is_inline(name) and not is_inline(self._stack[index].name):
-                return False
-        return False
+        return self._close_up_to([name], None if is_inline(name) else ())
 
     def close_implied(self, name: str) -> bool:
         """Close what ends by itself where an element starts; return whether something does."""
         closed = False
-        if name in _ENDS_PARAGRAPH and self._counts["p"]:
-            closed = self._close_up_to(frozenset({"p"}), None)
+        if name in _ENDS_PARAGRAPH:
+            closed = self._close_up_to(["p"], None)
         if name in _ENDS:
-            names, scope = _ENDS[name]
-            if any(self._counts[ended] for ended in names):
-                closed = self._close_up_to(names, scope) or closed
+            closed = self._close_up_to(*_ENDS[name]) or closed
         return closed
 
-    def _close_up_to(self, names: frozenset[str], scope: frozenset[str] | None) -> bool:
-        for index in range(len(self._stack) - 1, -1, -1):
-            name = self._stack[index].name
-            if name in names:
-                self._cut(index)
-                return True
-            if (not is_inline(name)) if scope is None else name in scope:
-                return False
-        return False
+    def _close_up_to(self, names: Iterable[str], scope: Iterable[str] | None) -> bool:
+        """Close the nearest element of some names, unless one of the scope (None: one that is not inline) is nearer."""
+        index = self._find_last(names)
+        limit = self._find_last(scope) if scope is not None else self._blocks[-1] if self._blocks else -1
+        if index < max(limit, 0):
+            return False
+        while self.depth > index:
+            name = self._stack.pop().name
+            self._places[name].pop()
+            if not is_inline(name):
+                self._blocks.pop()
+        return True
 
-    def _cut(self, index: int) -> None:
-        self._counts.subtract(element.name for element in self._stack[index:])
-        del self._stack[index:]
+    def _find_last(self, names: Iterable[str]) -> int:
+        """Return where on the stack the last element of some names is; -1 if none is open."""
+        return max((self._places[name][-1] for name in names if self._places[name]), default=-1)

@@ -11,7 +11,9 @@ from mtkit.decoding.lines import iter_windows
 from mtkit.decoding.request import Request
 from mtkit.decoding.translation import Translation
 from mtkit.documents.document import Document, TranslatedSegment
-from mtkit.documents.protection import Masked, mask_segment, unmask
+from mtkit.documents.protection import Masked, find_made_up, mask_segment, unmask
+
+_MORE_TRIES = 2
 
 
 class WindowTranslator(Protocol):
@@ -44,7 +46,7 @@ class DocumentSummary:
         num_filled: Those that are translated now.
         num_protected: Segments with protected stretches and words; of these …
         kept_at_once: … so many kept all of them in the first translation, …
-        kept_on_second_try: … so many when they were required, …
+        kept_on_second_try: … so many when they were required and others forbidden, …
         left: … and so many lost some again, and were left as they were.
         num_failed: Segments without protected stretches for which there is no translation.
         num_cut: Translations that the maximum length ended.
@@ -96,7 +98,8 @@ def translate_document(
     """Translate a document's segments and put them in.
 
     A segment whose protected stretches do not come back exactly once is translated again, with what the model is shown
-    of them as required phrases; of n-best translations the first that keeps them is taken. If none does, it is left.
+    of them as required phrases, and the placeholders that it made up forbidden (once more, if it made up others); of
+    n-best translations the first that keeps them is taken. If none does, it is left.
 
     Args:
         document: Is told, if it can mark them, which segments were left.
@@ -115,11 +118,21 @@ def translate_document(
         advance(len(masked) - len(waiting))
     protected = {place for place in waiting if masked[place].is_protected}
     summary.num_protected = len(protected)
-    summary.num_cut = _fill(found, masked, waiting, translator, advance, is_forced=False)
-    again = [place for place in protected if found[place] is None]
-    summary.kept_at_once = len(protected) - len(again)
-    again = sorted(place for place in again if masked[place].shown)
-    summary.num_cut += _fill(found, masked, again, translator, None, is_forced=True)
+    made_up: dict[int, set[str]] = {}
+    requests = (Request(masked[place].text) for place in waiting)
+    summary.num_cut = _fill(found, masked, waiting, _translate(requests, translator, advance), made_up)
+    summary.kept_at_once = sum(found[place] is not None for place in protected)
+    again = [place for place in waiting if found[place] is None and (masked[place].shown or place in made_up)]
+    for _ in range(_MORE_TRIES):
+        forbidden = {place: sorted(made_up.get(place, ())) for place in again}
+        requests = (
+            Request(masked[place].text, required=masked[place].required, forbidden=forbidden[place]) for place in again
+        )
+        summary.num_cut += _fill(found, masked, again, _translate(requests, translator, None), made_up)
+        # Once more, if there is more to forbid.
+        again = [
+            place for place in again if found[place] is None and len(made_up.get(place, ())) > len(forbidden[place])
+        ]
     left = [place for place in waiting if found[place] is None]
     summary.left = len(protected.intersection(left))
     summary.kept_on_second_try = len(protected) - summary.kept_at_once - summary.left
@@ -136,15 +149,20 @@ def _fill(
     found: list[TranslatedSegment | None],
     masked: Sequence[Masked],
     places: Sequence[int],
-    translator: WindowTranslator,
-    advance: Callable[[int], None] | None,
-    *,
-    is_forced: bool,
+    translations: Iterable[Translation],
+    made_up: dict[int, set[str]],
 ) -> int:
-    """Translate the segments at some places; return how many of their translations the maximum length cut."""
-    requests = (Request(masked[p].text, required=masked[p].required if is_forced else ()) for p in places)
+    """Fill segments with their translations; return how many of those taken the maximum length cut.
+
+    Args:
+        found: Of each segment; those of the places are set.
+        masked: The segments.
+        places: Of the translated ones.
+        translations: Of each of the places.
+        made_up: Gets the placeholders made up in translations that could not be taken, by place.
+    """
     num_cut = 0
-    for place, translation in zip(places, _translate(requests, translator, advance), strict=True):
+    for place, translation in zip(places, translations, strict=True):
         if translation.problem is not None:
             continue
         for alternative in translation.alternatives:
@@ -152,6 +170,8 @@ def _fill(
             if found[place] is not None:
                 num_cut += alternative.is_cut
                 break
+            if new := find_made_up(masked[place], alternative.text):
+                made_up.setdefault(place, set()).update(new)
     return num_cut
 
 

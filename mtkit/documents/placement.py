@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
 
 from mtkit.decoding.translation import Links
 from mtkit.documents.document import Protected
+from mtkit.documents.word_links import Span, WordLinks, find_words
 
-_WORD = re.compile(r"\S+")
-Span = tuple[int, int]
-
+# Pairs within so many others are placed without the links.
+_DEEPEST = 50
 # From, to, and what stands there in place of the text between: white space and protected stretches.
 Insertion = tuple[int, int, tuple[str | Protected, ...]]
 
@@ -41,16 +45,10 @@ class _Node:
     closing: Hidden | None = None
     inner: list[_Node] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class _Words:
-    """The words of source and target as spans of characters, and the links between them."""
-
-    source_text: str
-    target_text: str
-    source: list[Span]
-    target: list[Span]
-    links: Links
+    @property
+    def end(self) -> int:
+        """Where what it encloses ends, in characters of the text without the stretches."""
+        return self.opening.offset if self.closing is None else self.closing.offset
 
 
 def place_hidden(
@@ -66,20 +64,19 @@ def place_hidden(
         target: Its translation.
         hidden: The stretches, in the order of the source.
         links: Of words, parted by white space.
-        taken: Spans of the target into which nothing may be put.
+        taken: Spans of the target into which nothing may be put, in order.
     """
     if not hidden:
         return []
-    words = _Words(source, target, _find_spans(source), _find_spans(target), tuple(links or ()))
+    words = WordLinks(source, target, tuple(links or ()))
     placed: list[tuple[int, Hidden]] = []
     _place(_build_tree(hidden), (0, len(source)), (0, len(target)), words, placed)
-    free = [(_leave(offset, taken), item) for offset, item in placed]
-    offsets = sorted({offset for offset, _ in free})
-    return [_insert(target, offset, [item for there, item in free if there == offset]) for offset in offsets]
+    free = sorted(((_leave(offset, taken), item) for offset, item in placed), key=_get_offset)
+    return [_insert(target, offset, [item for _, item in group]) for offset, group in groupby(free, _get_offset)]
 
 
-def _find_spans(text: str) -> list[Span]:
-    return [match.span() for match in _WORD.finditer(text)]
+def _get_offset(placed: tuple[int, Hidden]) -> int:
+    return placed[0]
 
 
 def _build_tree(hidden: Sequence[Hidden]) -> list[_Node]:
@@ -103,48 +100,72 @@ def _build_tree(hidden: Sequence[Hidden]) -> list[_Node]:
 def _find_nested(hidden: Sequence[Hidden]) -> set[int | None]:
     """Return the pairs that close in the order in which pairs must."""
     nested: set[int | None] = set()
-    stack: list[int | None] = []
+    opened: dict[int | None, None] = {}  # in order
     for item in hidden:
         if item.part.kind == "open":
-            stack.append(item.part.pair)
-        elif item.part.kind == "close" and item.part.pair in stack:
-            while stack.pop() != item.part.pair:
+            opened[item.part.pair] = None
+        elif item.part.kind == "close" and item.part.pair in opened:
+            while opened.popitem()[0] != item.part.pair:
                 pass
             nested.add(item.part.pair)
     return nested
 
 
-def _place(nodes: Sequence[_Node], source: Span, target: Span, words: _Words, placed: list[tuple[int, Hidden]]) -> None:
+def _place(
+    nodes: Sequence[_Node],
+    source: Span,
+    target: Span,
+    words: WordLinks,
+    placed: list[tuple[int, Hidden]],
+    depth: int = 0,
+) -> None:
     """Append the places of nodes inside a span of source and target, in the order of the target."""
+    if depth == _DEEPEST:
+        _place_in_order(nodes, source, target, words, placed)
+        return
     wanted: list[tuple[Span, int, _Node]] = []
     for number, node in enumerate(nodes):
-        last = node.closing.offset if node.closing else node.opening.offset
-        enclosed = (node.opening.offset, last)
-        if words.source_text[slice(*enclosed)].strip():
-            span = _find_span(enclosed, source, target, words)
-        else:
+        enclosed = (node.opening.offset, node.end)
+        if words.is_blank(*enclosed):
             gap = _find_gap(node.opening.offset, source, target, words)
             span = (gap, gap)
+        else:
+            span = _find_span(enclosed, source, target, words)
         wanted.append((span, number, node))
     end = target[0]
     for (first, last), _, node in sorted(wanted, key=lambda item: item[:2]):
         first, last = max(first, end), max(last, end)  # noqa: PLW2901
         placed.append((first, node.opening))
         if node.inner:
-            enclosed_end = node.closing.offset if node.closing else node.opening.offset
-            _place(node.inner, (node.opening.offset, enclosed_end), (first, last), words, placed)
+            _place(node.inner, (node.opening.offset, node.end), (first, last), words, placed, depth + 1)
         if node.closing is not None:
             placed.append((last, node.closing))
         end = last
 
 
-def _find_span(enclosed: Span, source: Span, target: Span, words: _Words) -> Span:
+def _place_in_order(
+    nodes: Sequence[_Node], source: Span, target: Span, words: WordLinks, placed: list[tuple[int, Hidden]]
+) -> None:
+    """Append the places of nodes and all that is in them by their share of the text, whatever the links are."""
+    there = find_words(words.target, target)
+    share = len(there) / max(1, source[1] - source[0])
+    waiting: list[_Node | Hidden] = list(reversed(nodes))
+    while waiting:
+        node = waiting.pop()
+        item = node.opening if isinstance(node, _Node) else node
+        count = min(round((item.offset - source[0]) * share), len(there))
+        edge = words.target[there[count - 1]][1] if count else target[0]
+        placed.append((min(max(edge, target[0]), target[1]), item))
+        if isinstance(node, _Node):
+            waiting += [node.closing] if node.closing is not None else []
+            waiting += reversed(node.inner)
+
+
+def _find_span(enclosed: Span, source: Span, target: Span, words: WordLinks) -> Span:
     """Return the characters of the target that a pair is to enclose."""
-    if not (words.source_text[source[0] : enclosed[0]] + words.source_text[enclosed[1] : source[1]]).strip():
+    if words.is_blank(source[0], enclosed[0]) and words.is_blank(enclosed[1], source[1]):
         return target  # it enclosed all there is
-    inside = {i for i, (first, last) in enumerate(words.source) if first < enclosed[1] and last > enclosed[0]}
-    allowed = _find_words(words.target, target)
-    linked = [j for i, j in words.links if i in inside and j in allowed]
+    linked = words.find_linked(find_words(words.source, enclosed), find_words(words.target, target))
     if linked:
         start = _find_edge(words, enclosed[0], words.target[min(linked)], at_start=True)
         end = _find_edge(words, enclosed[1], words.target[max(linked)], at_start=False)
@@ -154,9 +175,9 @@ def _find_span(enclosed: Span, source: Span, target: Span, words: _Words) -> Spa
     return _find_share(enclosed, source, target, words)
 
 
-def _find_share(enclosed: Span, source: Span, target: Span, words: _Words) -> Span:
+def _find_share(enclosed: Span, source: Span, target: Span, words: WordLinks) -> Span:
     """Return the span of the target that has the place, among its words, that a pair has in the source."""
-    there = sorted(_find_words(words.target, target))
+    there = find_words(words.target, target)
     if not there:
         return target[0], target[0]
     share = len(there) / max(1, source[1] - source[0])
@@ -165,52 +186,47 @@ def _find_share(enclosed: Span, source: Span, target: Span, words: _Words) -> Sp
     return max(words.target[there[first]][0], target[0]), min(words.target[there[last]][1], target[1])
 
 
-def _find_edge(words: _Words, offset: int, word: Span, *, at_start: bool) -> int:
+def _find_edge(words: WordLinks, offset: int, word: Span, *, at_start: bool) -> int:
     """Return where in a target word, the first or last one of a pair, the pair begins or ends.
 
     Punctuation at the word's edge stays outside, unless the pair in the source begins or ends with some. In a word that
     was copied the place is that of the source.
     """
     text = words.target_text[slice(*word)]
-    around = next((span for span in words.source if span[0] < offset < span[1]), None)
-    if around is not None and words.source_text[slice(*around)] == text:
-        return word[0] + offset - around[0]
-    beside = words.source_text[offset : offset + 1] if at_start else words.source_text[:offset][-1:]
-    marks = re.match(r"\W*", text) if at_start else re.search(r"\W*$", text)
+    for around in find_words(words.source, (offset, offset)):
+        span = words.source[around]
+        if words.source_text[slice(*span)] == text:
+            return word[0] + offset - span[0]
+    beside = words.source_text[offset : offset + 1] if at_start else words.source_text[max(0, offset - 1) : offset]
+    marks = re.match(r"\W*", text if at_start else text[::-1])
     count = len(marks[0]) if marks and beside.isalnum() else 0
     if count == len(text):
         count = 0
     return word[0] + count if at_start else word[1] - count
 
 
-def _find_gap(offset: int, source: Span, target: Span, words: _Words) -> int:
+def _find_gap(offset: int, source: Span, target: Span, words: WordLinks) -> int:
     """Return where the fewest links cross, in characters of the target: the end of a word, or the span's start."""
-    if not words.source_text[source[0] : offset].strip():
+    if words.is_blank(source[0], offset):
         return target[0]
-    if not words.source_text[offset : source[1]].strip():
+    if words.is_blank(offset, source[1]):
         return target[1]
-    before = {i for i, (first, last) in enumerate(words.source) if first + last < 2 * offset}
-    allowed = sorted(_find_words(words.target, target))
+    # The first word of which the greater part stands behind the place.
+    following = bisect.bisect_left(words.source, 2 * offset, key=sum)
+    allowed = find_words(words.target, target)
     if not allowed:
         return target[0]
     share = (offset - source[0]) / max(1, source[1] - source[0]) * len(allowed)
-    relevant = [(i in before, j) for i, j in words.links if allowed[0] <= j <= allowed[-1]]
-
-    def cost(count: int) -> tuple[int, float]:
-        crossing = sum(is_before != (j < allowed[0] + count) for is_before, j in relevant)
-        return crossing, abs(count - share)
-
-    best = min(range(len(allowed) + 1), key=cost)
-    return target[0] if best == 0 else min(words.target[allowed[best - 1]][1], target[1])
-
-
-def _find_words(words: Sequence[Span], span: Span) -> set[int]:
-    return {j for j, (first, last) in enumerate(words) if first < span[1] and last > span[0]}
+    crossing = words.count_crossing(following, allowed)
+    best = np.flatnonzero(crossing == crossing.min())
+    count = int(best[np.argmin(np.abs(best - share))])
+    return target[0] if count == 0 else min(words.target[allowed[count - 1]][1], target[1])
 
 
 def _leave(offset: int, taken: Sequence[Span]) -> int:
     """Return the offset, or the end of the span that it lies within."""
-    return next((last for first, last in taken if first < offset < last), offset)
+    around = find_words(taken, (offset, offset))
+    return taken[around[0]][1] if around else offset
 
 
 def _insert(target: str, offset: int, items: Sequence[Hidden]) -> Insertion:

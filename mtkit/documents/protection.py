@@ -12,9 +12,11 @@ from mtkit.decoding.translation import Links
 from mtkit.documents.document import Protected, Segment, TranslatedSegment
 from mtkit.documents.placeholders import find_order, find_placeholders, protect_placeholders
 from mtkit.documents.placement import Hidden, Insertion, place_hidden
+from mtkit.documents.word_links import WordLinks, find_words
 
 # Stands for a space that is not in the document, between words that only a tag parted: private use.
 _GAP = "\ue000"
+_WORD = re.compile(r"\w")
 _BLANKS = string.whitespace + "\xa0" + _GAP
 
 
@@ -28,6 +30,7 @@ class Masked:
     Attributes:
         text: For the model, on one line, no white space around it; empty if there is nothing to translate.
         shown: What the text shows of protected stretches, in order.
+        places: Where in the text each of them is shown.
         hidden: What was taken out, with the places.
         margins: What stands before and behind the text, whatever its translation is.
         parts: Of the segment, with the placeholders protected that stand in its plain parts.
@@ -35,6 +38,7 @@ class Masked:
 
     text: str
     shown: tuple[Protected, ...]
+    places: tuple[int, ...]
     hidden: tuple[Hidden, ...]
     margins: tuple[TranslatedSegment, TranslatedSegment]
     parts: tuple[str | Protected, ...]
@@ -61,16 +65,19 @@ def mask_segment(segment: Segment) -> Masked:
     first, last = _peel(parts)
     text = ""
     shown: list[Protected] = []
+    places: list[int] = []
     hidden: list[Hidden] = []
+    behind = _find_spaces_behind(parts[:last])
     is_closed = follows_hidden = False  # whether a tag was closed right here, and whether anything was taken out
     for index, part in enumerate(parts[first:last], first):
         if isinstance(part, str):
             text += part.lstrip() if follows_hidden and text[-1:].isspace() else part
         elif part.shown:
-            text += part.shown
+            places.append(len(text))
             shown.append(part)
+            text += part.shown
         else:
-            after = _begins_with_space(parts[index + 1 : last])
+            after = behind[index]
             hidden.append(Hidden(part, len(text), text[-1:].isspace(), after))
             is_break = part.kind == "standalone" or (is_closed and part.kind == "open")
             if is_break and text and not text[-1].isspace() and not after:
@@ -84,15 +91,17 @@ def mask_segment(segment: Segment) -> Masked:
     margins = (text[:start], text[start + len(core) :])
     lead = (*parts[:first], margins[0].replace(_GAP, ""))
     trail = (margins[1].replace(_GAP, ""), *parts[last:])
-    return Masked(core.replace(_GAP, " "), tuple(shown), moved, (lead, trail), parts)
+    shown_at = tuple(place - start for place in places)
+    return Masked(core.replace(_GAP, " "), tuple(shown), shown_at, moved, (lead, trail), parts)
 
 
 def _peel(parts: Sequence[str | Protected]) -> tuple[int, int]:
     """Return the span of the parts without those around it that keep their place whatever the translation is.
 
-    These are white space, what is hidden and stands alone, and pairs that enclose all the rest.
+    These are white space, what is hidden and stands alone, and pairs that enclose all the rest or nothing that is read.
     """
     first, last = 0, len(parts)
+    partners = _find_partners(parts)
     while first < last:
         head, tail = parts[first], parts[last - 1]
         if _stands_alone(head):
@@ -108,9 +117,40 @@ def _peel(parts: Sequence[str | Protected]) -> tuple[int, int]:
             and not tail.shown
         ):
             first, last = first + 1, last - 1
+        elif _is_unread(parts, partners, first, partners.get(first, -1)):
+            first = partners[first] + 1
+        elif _is_unread(parts, partners, partners.get(last - 1, last), last - 1):
+            last = partners[last - 1]
         else:
             break
     return first, last
+
+
+def _find_partners(parts: Sequence[str | Protected]) -> dict[int, int]:
+    """Return of each end of a pair, by its index, the other end."""
+    opened: dict[int | None, int] = {}
+    partners: dict[int, int] = {}
+    for index, part in enumerate(parts):
+        if isinstance(part, Protected) and part.kind == "open":
+            opened[part.pair] = index
+        elif isinstance(part, Protected) and part.kind == "close" and part.pair in opened:
+            start = opened[part.pair]
+            partners[start], partners[index] = index, start
+    return partners
+
+
+def _is_unread(parts: Sequence[str | Protected], partners: dict[int, int], start: int, end: int) -> bool:
+    """Return whether a pair and what it encloses, both ends of each pair in it, shows nothing but white space."""
+    if start >= end:
+        return False
+    for index in range(start, end + 1):
+        part = parts[index]
+        if isinstance(part, str) or part.kind == "standalone":
+            if not _stands_alone(part):
+                return False
+        elif part.shown or not start <= partners.get(index, -1) <= end:
+            return False
+    return True
 
 
 def _stands_alone(part: str | Protected) -> bool:
@@ -131,7 +171,7 @@ def unmask(masked: Masked, translation: str, links: Links | None) -> TranslatedS
     """
     if not translation.strip():
         return None
-    found = _match_shown(masked, translation)
+    found = _match_shown(masked, translation, links)
     if found is None:
         return None
     if _count_placeholders(translation) != _count_placeholders(masked.text):  # made up, or grown into something else
@@ -148,30 +188,77 @@ def unmask(masked: Masked, translation: str, links: Links | None) -> TranslatedS
     return _join(parts)
 
 
-def _match_shown(masked: Masked, translation: str) -> list[tuple[int, int, Protected]] | None:
-    """Return where the shown stretches stand in a translation; None unless each does, exactly once."""
+def find_made_up(masked: Masked, translation: str) -> set[str]:
+    """Return the placeholders of a translation that its source has not, as phrases that may be forbidden.
+
+    Args:
+        masked: The source.
+        translation: Of `masked.text`.
+    """
+    made_up = _count_placeholders(translation).keys() - _count_placeholders(masked.text).keys()
+    return {text for text in made_up if text.strip() and text not in masked.text}
+
+
+def _match_shown(masked: Masked, translation: str, links: Links | None) -> list[tuple[int, int, Protected]] | None:
+    """Return where the shown stretches stand in a translation, in its order; None unless each does, exactly once."""
     if not masked.shown:
         return []
-    pattern = _compile([part.shown for part in masked.shown])
-    there = list(pattern.finditer(translation))
-    if Counter(match[0] for match in there) != Counter(match[0] for match in pattern.finditer(masked.text)):
+    pattern = _compile(masked)
+    protected = dict(zip(masked.places, masked.shown, strict=True))
+    waiting: dict[str, list[re.Match[str]]] = {}
+    for match in pattern.finditer(masked.text):
+        waiting.setdefault(match[0], []).append(match)
+    there: dict[str, list[re.Match[str]]] = {}
+    for match in pattern.finditer(translation):
+        there.setdefault(match[0], []).append(match)
+    if {text: len(matches) for text, matches in waiting.items()} != {text: len(m) for text, m in there.items()}:
         return None
-    waiting: dict[str, list[Protected]] = {}
-    for part in masked.shown:
-        waiting.setdefault(part.shown, []).append(part)
-    found = [(m.start(), m.end(), waiting[m[0]].pop(0)) for m in there if waiting[m[0]]]
-    if any(waiting.values()):  # one stood inside another, which the pattern took
+    found: list[tuple[int, int, Protected]] = []
+    for text, sources in waiting.items():
+        targets = there[text]
+        if not all(source.start() in protected for source in sources):
+            # A word that stands there as text too.
+            targets = _follow_links(sources, targets, WordLinks(masked.text, translation, tuple(links or ())))
+        for source, target in zip(sources, targets, strict=True):
+            part = protected.get(source.start())
+            if part is not None and part.shown == text:
+                found.append((*target.span(), part))
+    if len(found) < len(masked.shown):  # one stood inside another, which the pattern took
         return None
+    found.sort(key=lambda item: item[:2])
     order = [find_order([part.text for part in parts]) for parts in (masked.shown, [part for *_, part in found])]
     return found if order[0] == order[1] else None
 
 
-def _compile(texts: Sequence[str]) -> re.Pattern[str]:
-    """Return a pattern for any of these, longer ones first; one that begins or ends like a word is a whole word."""
+def _follow_links(
+    sources: Sequence[re.Match[str]], targets: Sequence[re.Match[str]], words: WordLinks
+) -> list[re.Match[str]]:
+    """Return of each place of the source the one of the target to which a link leads; where none does, in order."""
+    by_word = {word: number for number, each in enumerate(targets) for word in find_words(words.target, each.span())}
+    free = dict.fromkeys(range(len(targets)))
+    followed: list[int | None] = []
+    for source in sources:
+        linked = words.find_linked(find_words(words.source, source.span()), range(len(words.target)))
+        number = min((by_word[word] for word in linked if by_word.get(word) in free), default=None)
+        followed.append(number)
+        if number is not None:
+            del free[number]
+    rest = iter(free)
+    return [targets[next(rest) if number is None else number] for number in followed]
+
+
+def _compile(masked: Masked) -> re.Pattern[str]:
+    """Return a pattern for any shown stretch, longer ones first; what is a whole word in the source must be one."""
+    before, behind = set(), set()  # those that touch a word
+    for place, part in zip(masked.places, masked.shown, strict=True):
+        if place > 0 and _WORD.match(masked.text, place - 1):
+            before.add(part.shown)
+        if _WORD.match(masked.text, place + len(part.shown)):
+            behind.add(part.shown)
     patterns = []
-    for text in sorted(set(texts), key=len, reverse=True):
-        left = r"(?<!\w)" if text[0].isalnum() else ""
-        right = r"(?!\w)" if text[-1].isalnum() and text[0].isalnum() else ""
+    for text in sorted({part.shown for part in masked.shown}, key=len, reverse=True):
+        left = r"(?<!\w)" if text[0].isalnum() and text not in before else ""
+        right = r"(?!\w)" if text[-1].isalnum() and text[0].isalnum() and text not in behind else ""
         patterns.append(f"{left}{re.escape(text)}{right}")
     return re.compile("|".join(patterns))
 
@@ -180,14 +267,17 @@ def _count_placeholders(text: str) -> Counter[str]:
     return Counter(part.text for part in find_placeholders(text) if isinstance(part, Protected))
 
 
-def _begins_with_space(parts: Sequence[str | Protected]) -> bool:
-    """Return whether white space comes next, hidden stretches left out."""
-    for part in parts:
+def _find_spaces_behind(parts: Sequence[str | Protected]) -> list[bool]:
+    """Return of each part whether white space comes next, hidden stretches left out."""
+    spaces = []
+    is_next = False
+    for part in reversed(parts):
+        spaces.append(is_next)
         if isinstance(part, str):
-            return part[:1].isspace()
-        if part.shown:
-            return False
-    return False
+            is_next = part[:1].isspace()
+        elif part.shown:
+            is_next = False
+    return spaces[::-1]
 
 
 def _join(parts: Sequence[str | Protected]) -> TranslatedSegment:

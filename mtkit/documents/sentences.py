@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import accumulate
 
 from mtkit.decoding.splitting import UNSPACED
 from mtkit.documents.slots import Slot, cut_slots, has_words, trim_slots
 from mtkit.errors import DataError
+
+_NOT_BLANK = re.compile(r"\S")
 
 
 def find_sentence_ends(text: str, language: str | None = None) -> list[int]:
@@ -32,12 +35,15 @@ def find_sentence_ends(text: str, language: str | None = None) -> list[int]:
     sentences = list(sentencex.segment(language or "en", text))
     if "".join(sentences) != text:
         return []
+    last_letter = max((place for place, character in enumerate(text) if character.isalpha()), default=-1)
     ends = []
     last = 0
     for end in accumulate(map(len, sentences)):
         has_letter = any(map(str.isalpha, text[last:end]))
         is_boundary = text[end - 1].isspace() or UNSPACED.match(text[end - 1]) is not None
-        if is_boundary and has_letter and any(map(str.isalpha, text[end:])) and not text[end:].lstrip()[:1].islower():
+        following = _NOT_BLANK.search(text, end)
+        is_start = following is not None and end <= last_letter and not following[0].islower()
+        if is_boundary and has_letter and is_start:
             ends.append(end)
             last = end
     return ends

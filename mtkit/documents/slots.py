@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from mtkit.documents.document import Protected, Segment
 
@@ -74,7 +75,10 @@ def _iter_plain_slots(text: str, start: int, end: int) -> Iterator[Slot]:
 
 
 def trim_slots(slots: Sequence[Slot]) -> list[Slot]:
-    """Return the slots without what need not be in a segment: at its edges, blanks, unseen marks, enclosing pairs."""
+    """Return the slots without what need not be in a segment: at its edges, blanks, unseen marks, enclosing pairs.
+
+    A pair that is to be written in another way stays, so that it is.
+    """
     kept = deque(slots)
     # Ends of each pair that are left.
     ends = Counter(slot.part.pair for slot in kept if isinstance(slot.part, Protected))
@@ -88,7 +92,7 @@ def trim_slots(slots: Sequence[Slot]) -> list[Slot]:
             kept[0] = replace(first, part=first.part.lstrip(_BLANKS), start=_skip(first, first.part, left=True))
         elif isinstance(last.part, str) and last.part[-1] in _BLANKS:
             kept[-1] = replace(last, part=last.part.rstrip(_BLANKS), end=_skip(last, last.part, left=False))
-        elif len(kept) > 1 and (_is_pair(first, last) or _is_pair(first, kept[1])):
+        elif len(kept) > 1 and (_is_pair(first, kept[1]) or (_is_pair(first, last) and last.written is None)):
             _forget(kept.popleft(), ends)  # its other end goes by itself, once it stands at an edge
         elif len(kept) > 1 and _is_pair(kept[-2], last):
             _forget(kept.pop(), ends)
@@ -185,12 +189,24 @@ def _number_part(part: str | Protected, numbers: dict[int | None, int]) -> str |
 def build_segment(slots: Sequence[Slot], place: str, max_width: int | None = None) -> Segment:
     """Return the segment of a trimmed and numbered run of slots."""
     parts: list[str | Protected] = []
-    for slot in slots:
-        if isinstance(slot.part, str) and parts and isinstance(parts[-1], str):
-            parts[-1] = collapse_blanks(parts[-1] + slot.part)
-        else:
-            parts.append(slot.part)
+    for is_text, group in groupby(slots, lambda slot: isinstance(slot.part, str)):
+        found = [slot.part for slot in group]
+        parts += [collapse_blanks("".join(map(str, found)))] if is_text else found
     return Segment(tuple(parts), place, max_width)
+
+
+def match_slots(parts: Iterable[str | Protected], slots: Iterable[Slot]) -> list[Slot | None]:
+    """Return of each part of a translation the slot that it is, each slot once; None for text, and what is none.
+
+    Args:
+        parts: Of the translation.
+        slots: Of its segment.
+    """
+    free: dict[Protected, deque[Slot]] = {}
+    for slot in slots:
+        if isinstance(slot.part, Protected):
+            free.setdefault(slot.part, deque()).append(slot)
+    return [free[part].popleft() if isinstance(part, Protected) and free.get(part) else None for part in parts]
 
 
 def has_words(slots: Sequence[Slot]) -> bool:
@@ -198,24 +214,40 @@ def has_words(slots: Sequence[Slot]) -> bool:
     return any(isinstance(slot.part, str) and any(map(str.isalpha, slot.part)) for slot in slots)
 
 
+def is_same(parts: Iterable[str | Protected], segment: Segment) -> bool:
+    """Return whether a translation is its source; a placeholder that was found in the segment's text is text."""
+    own = set(segment.protected)
+    joined: list[str | Protected] = []
+    for part in parts:
+        if isinstance(part, Protected) and part in own:
+            joined.append(part)
+            continue
+        text = part if isinstance(part, str) else part.text
+        joined += [text] if not joined or isinstance(joined[-1], Protected) else [f"{joined.pop()}{text}"]
+    return tuple(joined) == segment.parts
+
+
 class PairFinder:
     """Numbers the tags of a run: an end tag belongs to the nearest open tag of its name."""
 
     def __init__(self) -> None:
         self._open: list[tuple[str, int]] = []
+        self._names: Counter[str] = Counter()
         self._count = 0
 
     def open(self, name: str) -> int:
         """Return the number of a tag's pair."""
         self._open.append((name, self._count))
+        self._names[name] += 1
         self._count += 1
         return self._count - 1
 
     def close(self, name: str) -> int | None:
         """Return the number of the pair that a tag ends, if one is open; what is open inside remains without end."""
-        for index in range(len(self._open) - 1, -1, -1):
-            if self._open[index][0] == name:
-                pair = self._open[index][1]
-                del self._open[index:]
+        if not self._names[name]:
+            return None
+        while True:
+            last, pair = self._open.pop()
+            self._names[last] -= 1
+            if last == name:
                 return pair
-        return None

@@ -11,7 +11,7 @@ from mtkit.decoding.splitting import UNSPACED
 from mtkit.documents.document import Protected, Segment, TranslatedSegment
 from mtkit.documents.flow import Piece, fill_lines, find_words, join_words
 from mtkit.documents.sentences import cut_sentences
-from mtkit.documents.slots import Slot, build_segment, collapse_blanks, number_pairs
+from mtkit.documents.slots import Slot, build_segment, collapse_blanks, is_same, match_slots, number_pairs
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _SHORTEST_WIDTH = 40
@@ -189,7 +189,7 @@ class SpanDocument:
         if len(translations) != len(self._segments):
             raise ValueError(f"{len(translations)} translations of {len(self._segments)} segments")
         changed = [
-            None if translation is None or tuple(translation) == segment.parts else tuple(translation)
+            None if translation is None or is_same(translation, segment) else tuple(translation)
             for translation, segment in zip(translations, self._segments, strict=True)
         ]
         return self._write_range(0, len(self.text), changed)
@@ -247,21 +247,16 @@ class SpanDocument:
         translations: Sequence[TranslatedSegment | None],
         is_first: bool,
     ) -> list[Piece]:
-        free = [slot for slot in unit.slots if isinstance(slot.part, Protected)]
         pieces: list[Piece] = []
-        for part in translation:
-            if isinstance(part, str):
-                pieces.append(Piece(block.escape(collapse_blanks(part), is_first and not pieces)))
-                continue
-            slot = next((slot for slot in free if slot.part == part), None)
-            if slot is None:
-                pieces.append(Piece(part.text, is_fixed=True))
-                continue
-            free.remove(slot)
-            written = slot.written
-            if written is None:
-                written = self._write_range(slot.start, slot.end, translations)
-            pieces.append(Piece(written, is_fixed=True))
+        for part, slot in zip(translation, match_slots(translation, unit.slots), strict=True):
+            if slot is None:  # text; a placeholder in it stays on one line
+                text = part if isinstance(part, str) else part.text
+                written = block.escape(collapse_blanks(text), is_first and not pieces)
+                pieces.append(Piece(written, is_fixed=not isinstance(part, str)))
+            elif slot.written is not None:
+                pieces.append(Piece(slot.written, is_fixed=True))
+            else:
+                pieces.append(Piece(self._write_range(slot.start, slot.end, translations), is_fixed=True))
         return pieces or [Piece("")]
 
 

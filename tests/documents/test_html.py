@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from mtkit.documents.html import read_html
+from mtkit.documents.pipeline import translate_document
 from mtkit.errors import DataError
 
 PAGE = """<!DOCTYPE html>\r
@@ -109,3 +110,11 @@ def test_wrapped_text_is_wrapped_again(laws):
     changed = laws.translate(read_html(text.encode()), lambda part: part + " More words for a third line.")
     assert re.match(r"<p>\n  The first", changed)
     assert all(len(line) <= 48 for line in changed.split("\n"))
+
+
+def test_text_that_looks_like_a_tag_stays_text(stand_in):
+    text = "<p>Open &lt;file&gt; &amp; &lt;b&gt;this&lt;/b&gt; now.</p>"
+    translated = translate_document(
+        read_html(text.encode()), stand_in(lambda request: request.source.replace("now", "jetzt"))
+    )
+    assert translated.content.decode() == text.replace("now", "jetzt")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from mtkit.documents.markdown import read_markdown
+from mtkit.documents.pipeline import translate_document
 
 FILE = """---
 title: Not this
@@ -102,3 +103,42 @@ def test_list_marks_start_no_line(laws):
     assert changed.count("\n") > 2
     assert len(read_markdown(changed.encode()).blocks) == 1
     assert " ".join(laws.read_texts(read_markdown(changed.encode()))).startswith("word - 1. # word")
+
+
+SHAPES = [
+    "[`a b`][] and [c d][]\n\nText\n\n[`a b`]: x\n[c d]: y\n",  # a run that ends with a collapsed reference
+    "See &lt;file&gt; and \\\\n of it.\nAnd so on.\n",  # text that looks like a tag, when it is read
+    "Of `> ` too: `a` is a of it.\n",
+    "# Name [![a](b)](c) [![d](e)](f)\n",
+    "Some {{ names }} and $name of it.\nNext line.\n",
+]
+
+
+@pytest.mark.parametrize("text", SHAPES)
+def test_a_copy_by_a_model_is_equal(stand_in, text):
+    translated = translate_document(
+        read_markdown(text.encode()), stand_in(lambda request: " ".join(request.source.split()))
+    )
+    assert translated.content.decode() == text
+    assert translated.summary.left == translated.summary.num_failed == 0
+
+
+def test_collapsed_references_at_the_end_cost_no_other_block(stand_in, capsys):
+    text = SHAPES[0]
+    translated = translate_document(read_markdown(text.encode()), stand_in(lambda request: request.source.upper()))
+    assert "TEXT" in translated.content.decode()
+    assert "left untranslated" not in capsys.readouterr().err
+
+
+def test_text_that_looks_like_a_tag_stays_text(stand_in):
+    translated = translate_document(
+        read_markdown(b"Open &lt;file&gt; now.\n"), stand_in(lambda request: request.source.replace("now", "jetzt"))
+    )
+    assert translated.content.decode() == "Open \\<file> jetzt.\n"
+
+
+@pytest.mark.parametrize("mark", ["[]", ""])
+def test_a_reference_that_is_all_of_its_block_keeps_its_address(stand_in, mark):
+    text = f"- [some name]{mark}\n\n[some name]: x\n"
+    translated = translate_document(read_markdown(text.encode()), stand_in(lambda request: request.source.upper()))
+    assert translated.content.decode() == "- [SOME NAME][some name]\n\n[some name]: x\n"

@@ -113,3 +113,31 @@ def test_a_real_model_keeps_what_it_is_forced_to(model_folder):
     text = translated.content.decode()
     assert [text.count(mark) for mark in ("%s", "<b>", "</b>", "{name}", "%(size)d")] == [2, 1, 1, 1, 1]
     assert found
+
+
+@pytest.mark.parametrize("text", ["Files", "Open %s"])
+def test_what_is_made_up_is_forbidden_in_the_second_try(stand_in, text):
+    def change(request):
+        return request.source if "{0}" in request.forbidden else [f"{request.source} {{0}}", f"{{0}} {request.source}"]
+
+    translator = stand_in(change)
+    translated = translate_document(Texts(text, "<b>%d</b> of x"), translator)
+    assert read(translated) == [text, "<b>%d</b> of x"]
+    assert [tuple(request.forbidden) for request in translator.requests] == [(), (), ("{0}",), ("{0}",)]
+
+
+def test_what_stands_in_the_source_is_never_forbidden(stand_in):
+    translator = stand_in(lambda request: request.source + " %s {1}")
+    translated = translate_document(Texts("Open %s", "All of {1} x"), translator)
+    assert read(translated) == ["-", "-"]
+    assert [tuple(request.forbidden) for request in translator.requests[2:]] == [("{1}",), ("%s",)]
+
+
+def test_what_is_made_up_in_the_second_try_is_forbidden_too(stand_in):
+    def change(request):
+        wrong = next((text for text in ("{0}", "{1}", "{2}") if text not in request.forbidden), "")
+        return f"{request.source} {wrong}"
+
+    translator = stand_in(change)
+    assert read(translate_document(Texts("Open %s"), translator)) == ["-"]
+    assert [tuple(request.forbidden) for request in translator.requests] == [(), ("{0}",), ("{0}", "{1}")]

@@ -226,3 +226,36 @@ def test_what_is_shown_is_replaced_by_what_it_stands_for():
 def test_words_are_not_found_inside_words():
     masked = mask_segment(Segment(("Use ", Protected("<code>a</code>", shown="a"), ".")))
     assert write(unmask(masked, "Man nehme a.", ())) == "Man nehme <code>a</code>."
+
+
+CODE = Protected("`name`", shown="name")
+
+
+@pytest.mark.parametrize(
+    ("parts", "translation", "links", "expected"),
+    [
+        (("The name, as ", CODE, " is"), "The name, as name is", "0-0 1-1 2-2 3-3 4-4", "The name, as `name` is"),
+        (("The name, as ", CODE, " is"), "Wie name ist der name,", "0-3 1-4 2-0 3-1 4-2", "Wie `name` ist der name,"),
+        (("The name, as ", CODE, " is"), "Der name, wie name ist", "", "Der name, wie `name` ist"),
+        (("All ", CODE, "s of it"), "Alle names davon", "0-0 1-1", "Alle `name`s davon"),
+        (("All ", CODE, "s of it"), "Alle name-Objekte davon", "0-0 1-1", "Alle `name`-Objekte davon"),
+        (("it is", CODE, " there"), "es ist name da", "", "es ist `name` da"),
+    ],
+)
+def test_a_word_that_stands_there_as_text_too_is_told_apart(parts, translation, links, expected):
+    pairs = tuple(tuple(map(int, link.split("-"))) for link in links.split())
+    assert write(unmask(mask_segment(Segment(parts)), translation, pairs)) == expected
+
+
+@pytest.mark.parametrize("text", ["a <i><br/></i> <b></b>", "<u></u> <i> <b></b></i>a", "a <i>b</i> <u></u> "])
+def test_pairs_that_show_nothing_stay_at_the_edge_with_their_spaces(text):
+    masked = read(text)
+    assert write(unmask(masked, masked.text, diagonal(masked.text))) == text
+
+
+def test_deep_pairs_nest():
+    text = "a <u>" * 400 + "b" + "</u> c" * 400
+    masked = read(text)
+    result = unmask(masked, " ".join(reversed(masked.text.split())), diagonal(masked.text))
+    assert Counter(protected(write(result))) == Counter(protected(text))
+    assert is_nested(result)

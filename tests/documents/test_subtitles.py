@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mtkit.documents.pipeline import translate_document
 from mtkit.documents.subtitles import read_srt, read_vtt
 from mtkit.errors import DataError
 
@@ -109,3 +110,11 @@ def test_what_cannot_be_read(laws):
             read(content)
     laws.check(read_srt, b"")
     laws.check(read_vtt, b"")
+
+
+def test_text_that_looks_like_a_tag_stays_text(stand_in):
+    text = "WEBVTT\n\n00:01.000 --> 00:02.000\nOpen &lt;file&gt; now.\n"
+    translated = translate_document(
+        read_vtt(text.encode()), stand_in(lambda request: request.source.replace("now", "jetzt"))
+    )
+    assert translated.content.decode() == text.replace("now", "jetzt")
