@@ -39,7 +39,38 @@ def write(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory):
+def make_random_model():
+    """Return a function that builds a small model of random weights in evaluation mode; it sets torch's seed.
+
+    Its vocabularies have 20 ids each, its embeddings are not tied, and it has no dropout. Where there is `noise`, it is
+    added to every parameter, so that none is trivially one or zero: norms and biases too. Fields are those of
+    `ModelConfig`.
+    """
+    import torch
+
+    from mtkit.config.model import ModelConfig
+    from mtkit.model.transformer import build_model
+
+    def make(seed=1, noise=0.0, **fields):
+        values = {
+            "src_vocab_size": 20, "tgt_vocab_size": 20, "d_model": 16, "d_ff": 32, "num_heads": 2,
+            "num_encoder_layers": 2, "num_decoder_layers": 2, "norm": "pre", "positions": "sinusoidal",
+            "max_positions": 64, "dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0,
+            "tied_embeddings": "none",
+        }  # fmt: skip
+        torch.manual_seed(seed)
+        model = build_model(ModelConfig(**values | fields))
+        if noise:
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.add_(torch.randn_like(parameter) * noise)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model_folder(make_random_model, tmp_path_factory):
     """A model folder with a one-layer model of random weights, which likes to end its sentences."""
     import random
 
@@ -47,11 +78,9 @@ def model_folder(tmp_path_factory):
 
     from mtkit.checkpoint.model_folder import ModelParts, write_model_folder
     from mtkit.checkpoint.weights import unique_weights
-    from mtkit.config.model import ModelConfig
     from mtkit.config.model_folder import ModelFolderConfig
     from mtkit.config.vocabulary import VocabularySection
     from mtkit.corpus.tokenizer import learn_tokenizer
-    from mtkit.model.transformer import build_model
 
     words = ["the", "a", "dog", "cat", "man", "woman", "runs", "sees", "jumps", "over", "under", "street", "house"]
     words += ["red", "big", "small", "quick", "and", "that", "it", "was"]
@@ -59,32 +88,18 @@ def model_folder(tmp_path_factory):
     lines = [" ".join(generator.choices(words, k=generator.randint(3, 12))) + "." for _ in range(300)]
     section = VocabularySection(size=300, byte_fallback=True, user_defined_symbols=["<2de>"])
     tokenizer = learn_tokenizer(iter(lines), section)
-    config = ModelConfig(
-        src_vocab_size=len(tokenizer),
-        tgt_vocab_size=len(tokenizer),
-        d_model=16,
-        d_ff=32,
-        num_heads=2,
-        num_encoder_layers=1,
-        num_decoder_layers=1,
-        norm="pre",
-        positions="sinusoidal",
-        max_positions=512,
-        dropout=0.1,
-        attention_dropout=0,
-        activation_dropout=0,
-        tied_embeddings="none",
-        output_bias=True,
-    )
+    fields = {
+        "src_vocab_size": len(tokenizer), "tgt_vocab_size": len(tokenizer), "num_encoder_layers": 1,
+        "num_decoder_layers": 1, "max_positions": 512, "dropout": 0.1, "output_bias": True,
+    }  # fmt: skip
     with torch.random.fork_rng():
-        torch.manual_seed(1)
-        model = build_model(config)
+        model = make_random_model(**fields)
     with torch.no_grad():
-        model.output_proj.bias[config.eos_id] = 1.5
+        model.output_proj.bias[model.config.eos_id] = 1.5
         bytes_ = [i for i, piece in enumerate(tokenizer.pieces(range(len(tokenizer)))) if piece.startswith("<0x")]
         model.output_proj.bias[bytes_] = -4.0
     folder = tmp_path_factory.mktemp("model") / "model"
-    parts = ModelParts(ModelFolderConfig(mtkit_version="0", model=config), tokenizer, tokenizer)
+    parts = ModelParts(ModelFolderConfig(mtkit_version="0", model=model.config), tokenizer, tokenizer)
     write_model_folder(folder, parts, unique_weights(model), "# A model of random weights\n")
     return folder
 

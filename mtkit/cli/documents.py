@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtkit.cli.models import load_translator
+from mtkit.cli.models import load_translator, read_config
 from mtkit.errors import OutputError, RecipeError, writing
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
@@ -17,7 +17,6 @@ from mtkit.runtime.files import atomic_file
 
 if TYPE_CHECKING:
     from mtkit.config.decoding import DecodingSection
-    from mtkit.config.model_folder import ModelFolderConfig
     from mtkit.documents.formats import DocumentFormat
     from mtkit.documents.options import DocumentOptions
 
@@ -56,7 +55,7 @@ def translate_file(
 
     from mtkit.documents.formats import read_document
 
-    config = _read_config(models[0])
+    config = read_config(models[0])
     options = replace(
         options,
         source_language=options.source_language or config.source_language,
@@ -73,10 +72,11 @@ def translate_file(
         # Of the other hypotheses one may have kept a placeholder that the best one lost.
         decoding = decoding.model_copy(update={"n_best": decoding.beam_size})
     translator = load_translator(models, decoding, device, threads, glossary=terms, align=True)
-    shows = console.is_terminal() and not (output is None and sys.stdout.isatty())
-    with console.progress("translating", len(document.segments), "segments") if shows else nullcontext() as advance:
-        translated = translate_document(document, translator, advance)
-    _write(translated.content, output)
+    shows = console.is_terminal() and not (output is None and sys.stdout is not None and sys.stdout.isatty())
+    with _open_output(output) as write:
+        with console.progress("translating", len(document.segments), "segments") if shows else nullcontext() as advance:
+            translated = translate_document(document, translator, advance)
+        write(translated.content)
     if translated.left:
         places = ", ".join(dict.fromkeys(translated.left[:_SHOWN_PLACES]))
         more = ", …" if len(translated.left) > _SHOWN_PLACES else ""
@@ -103,14 +103,6 @@ def refuse_line_options(format_name: str, given: Mapping[str, bool]) -> None:
         )
 
 
-def _read_config(path: Path) -> ModelFolderConfig:
-    from mtkit.checkpoint.model_folder import CONFIG_NAME, read_model_config
-    from mtkit.checkpoint.run_folder import RunFolder
-
-    places = (RunFolder(path).model, path, path.parent.parent)
-    return read_model_config(next((place for place in places if (place / CONFIG_NAME).is_file()), path))
-
-
 def _read(file: Path | None) -> bytes:
     from mtkit.corpus.text_files import open_bytes
 
@@ -120,20 +112,27 @@ def _read(file: Path | None) -> bytes:
         return stream.read()
 
 
-def _write(content: bytes, output: Path | None) -> None:
-    """Write a document: to a file, gzipped if its name ends in `.gz`, whole or not at all; or to standard output."""
+@contextmanager
+def _open_output(output: Path | None) -> Iterator[Callable[[bytes], object]]:
+    """Give what writes a document: to a file, gzipped if its name ends in `.gz`, whole or not at all; or to stdout.
+
+    A place that cannot be written is told at the start, and not after the translation.
+    """
     if output is None:
         if sys.stdout is None:
             raise OutputError("standard output is closed", fix="redirect it, or name a file with -o")
-        with writing("standard output"):
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
-        return
-    if output.suffix == ".gz":
-        content = gzip.compress(content, mtime=0)
-    if output.exists() and not output.is_file():
-        with writing(output):
-            output.write_bytes(content)
-        return
-    with atomic_file(output.resolve()) as temporary:
-        temporary.write_bytes(content)
+        yield _write_standard
+    elif output.exists() and not output.is_file():
+        with writing(output), output.open("wb") as stream:
+            yield stream.write
+    else:
+        with atomic_file(output.resolve()) as temporary:
+            temporary.touch()
+            is_gzip = output.suffix == ".gz"
+            yield lambda content: temporary.write_bytes(gzip.compress(content, mtime=0) if is_gzip else content)
+
+
+def _write_standard(content: bytes) -> None:
+    with writing("standard output"):
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,21 +15,19 @@ from mtkit.cli.options import (
     PrecisionOption,
     QuietOption,
     SetOption,
+    TagOption,
     ThreadsOption,
     gather,
     recipe_option,
 )
+from mtkit.cli.places import STANDARD, check_places, without_standard
 from mtkit.errors import RecipeError
 from mtkit.runtime import console
 
 if TYPE_CHECKING:
-    from mtkit.decoding.stream import LineStream
-    from mtkit.inspection.embedding import Embedder
-    from mtkit.inspection.vector_files import Matrix
-    from mtkit.inspection.vectors import Vectors, VectorStore
+    from mtkit.inspection.sides import Side
 
 _COMPARE = "Comparing two texts"
-_STANDARD = Path("-")
 
 MAX_PARALLEL = 20_000
 _OWNERS = {"--k": "--neighbours", "--threshold": "--mine", "--direction": "--mine"}
@@ -58,7 +56,7 @@ def embed(
         Literal["mean", "max", "first"],
         typer.Option("--pooling", help="What is made of the states of a sentence's tokens."),
     ] = "mean",
-    tag: Annotated[str | None, recipe_option("decoding.tag", "--tag")] = None,
+    tag: TagOption = None,
     similarity: Annotated[
         Path | None,
         typer.Option(
@@ -193,7 +191,7 @@ def embed(
     compared = {"--similarity": similarity, "--neighbours": neighbours, "--mine": mine}
     given = {flag: path for flag, path in compared.items() if path is not None}
     flag, other = next(iter(given.items()), (None, None))
-    file, output = (None if path == _STANDARD else path for path in (file, output))
+    file, output = without_standard(file), without_standard(output)
     if len(given) > 1:
         raise RecipeError("two comparisons at once", at=" ".join(given), fix=f"give only {flag}")
     _check_flags(
@@ -209,7 +207,10 @@ def embed(
             "--direction": direction,
         },
     )
-    _check_places([file, other, *(parallel or ())], output)
+    others = [] if other is None else [other, *(parallel or ())]
+    if STANDARD in others:
+        raise RecipeError("standard input can only be the first text", at="-", fix="name a file")
+    check_places({"the input": file, **{str(path): path for path in others}}, {"-o": output})
     if centre and parallel is not None:
         raise RecipeError("--parallel centres by itself", at="--centre", fix="leave it out")
     options = {
@@ -219,8 +220,9 @@ def embed(
     }
     decoding = gather(recipe, set_values, options).decoding
 
-    paths = [file] if other is None else [file, other, *(parallel or ())]
-    sides = [_open_side(path) for path in paths]
+    from mtkit.inspection.sides import open_side, store_sides, write_vectors
+
+    sides = [open_side(path) for path in (file, *others)]
     _check_model(sides, model)
 
     from mtkit.runtime.device import resolve_device, set_threads
@@ -237,7 +239,7 @@ def embed(
         embedder = Embedder.load(model, device=device, decoding=decoding, pooling=pooling, layer=layer)
     if other is None:
         assert embedder is not None
-        _write_vectors(embedder, sides[0], output)
+        write_vectors(embedder, sides[0], output)
         return
 
     from mtkit.decoding.output import open_output
@@ -246,7 +248,9 @@ def embed(
     from mtkit.inspection.vectors import VectorStore, check_lines
 
     with open_output(output) as table, VectorStore() as store:
-        left, right = _store_sides(store, embedder, sides, other_tag, centre)
+        left, right = store_sides(
+            store, embedder, sides, other_tag=other_tag, centred=centre, max_parallel=MAX_PARALLEL
+        )
         if flag == "--similarity":
             check_lines(left, right)
         chosen = margin or ("absolute" if flag == "--similarity" else "ratio")
@@ -277,121 +281,20 @@ def _check_flags(flag: str | None, given: dict[str, object]) -> None:
             )
 
 
-def _check_places(read: Sequence[Path | None], output: Path | None) -> None:
-    """Refuse places that cannot be read or written together.
-
-    Args:
-        read: The first may be standard input: None.
-        output: None for standard output.
-
-    Raises:
-        RecipeError: The output is one of the inputs, or standard input is not the first.
-    """
-    if _STANDARD in read:
-        raise RecipeError("standard input can only be the first text", at="-", fix="name a file")
-    for path in read:
-        if path is not None and output is not None and path.resolve() == output.resolve():
-            raise RecipeError("the output is also read", at=output, fix="give -o another name")
-
-
-def _open_side(path: Path | None) -> LineStream | Path:
-    """Return the lines of a text, or the path of a file of vectors.
-
-    Raises:
-        DataError: The file is missing.
-    """
-    from mtkit.corpus.text_files import open_bytes
-    from mtkit.decoding.stream import open_file, open_standard_input
-    from mtkit.inspection.vector_files import is_vector_file
-
-    if path is None:
-        return open_standard_input()
-    if not is_vector_file(path):
-        return open_file(path)
-    with open_bytes(path):  # what is wrong shows now, not when the other file has been embedded
-        return path
-
-
-def _check_model(sides: Sequence[LineStream | Path], model: Path | None) -> None:
+def _check_model(sides: Sequence[Side], model: Path | None) -> None:
     """Refuse text without a model, and vectors where they are of no use.
 
     Raises:
         RecipeError: Either is the case.
     """
-    texts = [side for side in sides if not isinstance(side, Path)]
+    from mtkit.inspection.sides import TextSide
+
+    texts = [side for side in sides if isinstance(side, TextSide)]
     if len(sides) == 1 and not texts:
         raise RecipeError(
-            "these are vectors already", at=_name(sides[0]), fix="give text, or compare them: --similarity FILE"
+            "these are vectors already", at=sides[0].name, fix="give text, or compare them: --similarity FILE"
         )
     if texts and model is None:
-        raise RecipeError("text needs a model to embed it", at=_name(texts[0]), fix="add --model RUN")
+        raise RecipeError("text needs a model to embed it", at=texts[0].name, fix="add --model RUN")
     if model is not None and not texts:
         raise RecipeError("vectors need no model", at="--model", fix="leave it out")
-
-
-def _name(side: LineStream | Path) -> str:
-    return str(side) if isinstance(side, Path) else side.name
-
-
-def _iter_pieces(
-    embedder: Embedder | None, side: LineStream | Path, tag: str | None
-) -> Iterator[tuple[list[str] | None, Matrix]]:
-    """Yield the texts and vectors of a side, made now or before, and say what was embedded."""
-    if isinstance(side, Path):
-        from mtkit.inspection.vector_files import iter_vectors
-
-        yield from iter_vectors(side)
-        return
-    from mtkit.decoding.stream import count_lines
-
-    assert embedder is not None
-    path = Path(side.name)
-    total = count_lines(path) if console.is_terminal() and path.is_file() else None
-    with console.progress(f"embedding {side.name}", total, "lines") as advance:
-        for window in side.iter_windows(embedder.window_lines):
-            yield window, embedder.embed_window(window, tag)
-            advance(len(window))
-    console.say(f"{side.name}: {embedder.take_counts()}")
-    if side.num_undecodable:
-        console.warn(
-            f"{side.name}: lines with bytes that are not UTF-8: {side.num_undecodable:,} (the first is line "
-            f"{side.first_undecodable:,}); they were embedded with U+FFFD in place of those"
-        )
-
-
-def _store_sides(
-    store: VectorStore,
-    embedder: Embedder | None,
-    sides: Sequence[LineStream | Path],
-    other_tag: str | None,
-    centred: bool,
-) -> tuple[Vectors, Vectors]:
-    """Return the vectors of two sides, in the space that the parallel text behind them teaches, if there is such."""
-    tags = (None, other_tag) * (len(sides) // 2)
-    pieces = [_iter_pieces(embedder, side, tag) for side, tag in zip(sides, tags, strict=True)]
-    names = [_name(side) for side in sides]
-    left, right = (store.add(*one, centred=centred) for one in zip(pieces[:2], names[:2], strict=True))
-    if len(sides) > 2:
-        from mtkit.inspection.mapping import learn_projections
-
-        pairs = zip(pieces[2:], names[2:], strict=True)
-        into_left, into_right = learn_projections(*(store.add(_take(one, MAX_PARALLEL), name) for one, name in pairs))
-        left, right = into_left.apply(left), into_right.apply(right)
-    return left, right
-
-
-def _take(pieces: Iterator[tuple[list[str] | None, Matrix]], most: int) -> Iterator[tuple[list[str] | None, Matrix]]:
-    """Yield the first `most` rows of what comes in pieces."""
-    for texts, vectors in pieces:
-        yield None if texts is None else texts[:most], vectors[:most]
-        most -= len(vectors)
-        if most <= 0:
-            return
-
-
-def _write_vectors(embedder: Embedder, side: LineStream | Path, output: Path | None) -> None:
-    from mtkit.inspection.vector_files import open_vectors
-
-    with open_vectors(output, embedder.num_dimensions) as vectors:
-        for texts, matrix in _iter_pieces(embedder, side, None):
-            vectors.write(texts or [], matrix)

@@ -12,6 +12,7 @@ from mtkit.config.decoding import DecodingSection
 from mtkit.runtime.device import DeviceName
 
 if TYPE_CHECKING:
+    from mtkit.config.model_folder import ModelFolderConfig
     from mtkit.decoding.glossary import Glossary
     from mtkit.decoding.translator import Translator
 
@@ -50,18 +51,18 @@ def load_translator(
     if decoding.mbr is not None:
         from mtkit.evaluation.utility import find_utility
 
-        utility = find_utility(decoding.mbr, read_target_language(models[0]))
+        utility = find_utility(decoding.mbr, read_config(models[0]).target_language)
     return Translator.load(
         models, device=device, decoding=decoding, threads=threads, glossary=glossary, utility=utility, align=align
     )
 
 
-def read_target_language(path: Path) -> str | None:
-    """Return the target language of a model, a run, or a checkpoint of a run.
+def read_config(path: Path) -> ModelFolderConfig:
+    """Return what a model, a run, or a checkpoint of a run tells of its model.
 
     Raises:
         ModelError: It is none of these.
     """
     places = (RunFolder(path).model, path, path.parent.parent)
     folder = next((place for place in places if (place / CONFIG_NAME).is_file()), path)
-    return read_model_config(folder).target_language
+    return read_model_config(folder)

@@ -57,7 +57,19 @@ OverwriteOption = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads. [default: all cores]", show_default=False)
 ]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write. [default: standard output]")]
 # For the commands that load a model.
+ModelsOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--model",
+        "-m",
+        help="Run or model folder; given several times, an ensemble of models with one vocabulary.",
+        show_default=False,
+    ),
+]
+TagOption = Annotated[str | None, recipe_option("decoding.tag", "--tag")]
+LengthPenaltyOption = Annotated[float | None, recipe_option("decoding.length_penalty", "--length-penalty")]
 DeviceOption = Annotated[
     DeviceName,
     typer.Option("--device", help="Where to compute; auto takes a GPU if there is one.", rich_help_panel=MORE_OPTIONS),

@@ -12,13 +12,18 @@ from mtkit.cli.options import (
     MORE_OPTIONS,
     DecodingRecipeOption,
     DeviceOption,
+    LengthPenaltyOption,
+    ModelsOption,
+    OutputOption,
     PrecisionOption,
     QuietOption,
     SetOption,
+    TagOption,
     ThreadsOption,
     gather,
     recipe_option,
 )
+from mtkit.cli.places import check_places, without_standard
 from mtkit.errors import RecipeError
 from mtkit.runtime import console
 
@@ -28,19 +33,10 @@ if TYPE_CHECKING:
     from mtkit.decoding.stream import LineStream
 
 _LIST = "N-best lists"
-_STANDARD = Path("-")
 
 
 def score(
-    model: Annotated[
-        list[Path],
-        typer.Option(
-            "--model",
-            "-m",
-            help="Run or model folder; given several times, an ensemble of models with one vocabulary.",
-            show_default=False,
-        ),
-    ],
+    model: ModelsOption,
     source: Annotated[
         Path | None,
         typer.Argument(
@@ -51,9 +47,7 @@ def score(
     target: Annotated[
         Path | None, typer.Argument(help="Translations to score, a line for each source.", show_default=False)
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write. [default: standard output]")
-    ] = None,
+    output: OutputOption = None,
     normalize: Annotated[
         Literal["none", "mean", "penalty"] | None,
         typer.Option(
@@ -72,8 +66,8 @@ def score(
     summary: Annotated[
         bool, typer.Option("--summary", help="Show perplexity a token, a word and a character at the end (stderr).")
     ] = False,
-    length_penalty: Annotated[float | None, recipe_option("decoding.length_penalty", "--length-penalty")] = None,
-    tag: Annotated[str | None, recipe_option("decoding.tag", "--tag")] = None,
+    length_penalty: LengthPenaltyOption = None,
+    tag: TagOption = None,
     n_best: Annotated[
         Path | None,
         typer.Option(
@@ -154,7 +148,8 @@ def score(
         "decoding.precision": ("--precision", precision),
     }
     decoding = gather(recipe, set_values, flags).decoding
-    file, other = (None if path == _STANDARD else path for path in (source, target if n_best is None else n_best))
+    file, other = without_standard(source), without_standard(target if n_best is None else n_best)
+    output = without_standard(output)
     has_other = target is not None or n_best is not None
     _check_use(
         {"--tokens": tokens, "--json": json_output, "--format": format_name, "TARGET": target},
@@ -167,21 +162,20 @@ def score(
         raise RecipeError(
             "--format is of one file that holds both sides", at="--format", fix="leave out TARGET or --format"
         )
-    if output == _STANDARD:
-        output = None
-    _check_output(output, file, other)
+    check_places({"the input": file, "TARGET" if n_best is None else "--n-best": other}, {"-o": output})
 
     from mtkit.decoding.n_best import iter_groups, rescore
     from mtkit.decoding.output import open_output
+    from mtkit.decoding.problems import warn_undecodable
     from mtkit.decoding.score_formats import build_answers
-    from mtkit.decoding.score_pipeline import iter_line_pairs, iter_records, score_windows, warn_undecodable
+    from mtkit.decoding.score_pipeline import check_lengths, iter_line_pairs, iter_records, score_windows
 
     normalize = normalize or ("none" if n_best is None and length_penalty is None else "penalty")
     reader = None if has_other else _build_reader(format_name, file)
     streams = [_open(file), *([_open(other)] if has_other else [])]
     num_lines = [_count(path) for path in ([file, other] if has_other else [file])]
     if target is not None:
-        _compare_lengths(streams, num_lines)
+        check_lengths(streams, num_lines)
 
     from mtkit.cli.models import load_translator
     from mtkit.decoding.scoring import Scorer
@@ -210,7 +204,8 @@ def score(
             else:
                 windows = iter_records(streams[0], reader, kinds, answers, scorer.window_lines)
             result = score_windows(scorer, windows, kinds, answers, strict=strict, advance=advance)
-    warn_undecodable(*streams)
+    for stream in streams:
+        warn_undecodable(stream, done="scored")
     console.say(str(result))
     if summary:
         _show_summary(result)
@@ -250,16 +245,6 @@ def _build_reader(format_name: Literal["jsonl", "tsv"] | None, file: Path | None
             )
 
 
-def _check_output(output: Path | None, *inputs: Path | None) -> None:
-    """Refuse to write over what is read.
-
-    Raises:
-        RecipeError: The output is an input.
-    """
-    if output is not None and output.is_file() and output.resolve() in {p.resolve() for p in inputs if p is not None}:
-        raise RecipeError("the input and -o are the same file", at=output, fix="give -o another name")
-
-
 def _open(path: Path | None) -> LineStream:
     from mtkit.decoding.stream import open_file, open_standard_input
 
@@ -271,20 +256,6 @@ def _count(path: Path | None) -> int | None:
     from mtkit.decoding.stream import count_lines
 
     return count_lines(path) if path is not None and path.is_file() else None
-
-
-def _compare_lengths(streams: list[LineStream], num_lines: list[int | None]) -> None:
-    """Refuse files of unequal length before anything is computed.
-
-    Raises:
-        DataError: They are.
-    """
-    from mtkit.decoding.score_pipeline import refuse_lengths
-
-    first, second = num_lines
-    if first is not None and second is not None and first != second:
-        (shorter, few), (longer, many) = sorted(zip(streams, (first, second), strict=True), key=lambda item: item[1])
-        raise refuse_lengths(shorter.name, few, longer.name, many)
 
 
 def _show_summary(summary: ScoreSummary) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtkit.cli.models import load_translator, read_target_language
+from mtkit.cli.models import load_translator, read_config
 from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.text_files import iter_line_chunks, strip_compression
 from mtkit.errors import DataError
@@ -75,7 +75,7 @@ def read_system(
     path = Path(name)
     if not path.is_dir():
         return System(name, read_lines(path))
-    language = read_target_language(path)
+    language = read_config(path).target_language
     if source is None:
         raise DataError("a model needs text to translate", at=name, fix="add --source FILE")
     return System(name, translate_lines(path, source, decoding, device, threads), language)

@@ -12,13 +12,18 @@ from mtkit.cli.options import (
     MORE_OPTIONS,
     DecodingRecipeOption,
     DeviceOption,
+    LengthPenaltyOption,
+    ModelsOption,
+    OutputOption,
     PrecisionOption,
     QuietOption,
     SetOption,
+    TagOption,
     ThreadsOption,
     gather,
     recipe_option,
 )
+from mtkit.cli.places import check_places, without_standard
 from mtkit.errors import RecipeError
 from mtkit.runtime import console
 
@@ -30,29 +35,18 @@ _CONTROL = "Constraints"
 _SAMPLING = "Sampling and reranking"
 _OUTPUT = "Answers"
 _DOCUMENTS = "Documents"
-_STANDARD = Path("-")
 
 
 def translate(
-    model: Annotated[
-        list[Path],
-        typer.Option(
-            "--model",
-            "-m",
-            help="Run or model folder; given several times, an ensemble of models with one vocabulary.",
-            show_default=False,
-        ),
-    ],
+    model: ModelsOption,
     file: Annotated[
         Path | None, typer.Argument(help="Text to translate, one sentence a line. [default: standard input]")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write. [default: standard output]")
-    ] = None,
+    output: OutputOption = None,
     beam_size: Annotated[int | None, recipe_option("decoding.beam_size", "--beam-size")] = None,
     n_best: Annotated[int | None, recipe_option("decoding.n_best", "--n-best")] = None,
-    length_penalty: Annotated[float | None, recipe_option("decoding.length_penalty", "--length-penalty")] = None,
-    tag: Annotated[str | None, recipe_option("decoding.tag", "--tag")] = None,
+    length_penalty: LengthPenaltyOption = None,
+    tag: TagOption = None,
     format_name: Annotated[
         Literal["lines", "jsonl", "tsv", "po", "xliff", "tmx", "html", "markdown", "srt", "vtt", "text"] | None,
         typer.Option(
@@ -220,7 +214,7 @@ def translate(
         "decoding.precision": ("--precision", precision),
     }
     decoding = gather(recipe, set_values, flags).decoding
-    file, output = (None if path == _STANDARD else path for path in (file, output))
+    file, output = without_standard(file), without_standard(output)
     if alignment and not json_output:
         raise RecipeError(
             "--alignment is a part of the JSON answers",
@@ -228,7 +222,7 @@ def translate(
             fix="add --json; or --alignment-file FILE writes links as text",
         )
     written = {"-o": output, "--scores": scores, "--alignment-file": alignment_file}
-    _check_places({"the input": file, "--glossary": glossary}, written)
+    check_places({"the input": file, "--glossary": glossary}, written)
 
     document_format = _find_document(format_name, file)
     if document_format is not None:
@@ -296,20 +290,3 @@ def _find_line_format(format_name: str | None, file: Path | None) -> FormatName:
 
     names: tuple[FormatName, ...] = get_args(FormatName)
     return next((name for name in names if name == format_name), None) or find_format(file)
-
-
-def _check_places(read: dict[str, Path | None], written: dict[str, Path | None]) -> None:
-    """Refuse to write over what is read, or to write two things to one place.
-
-    Raises:
-        RecipeError: Two of the places are the same file.
-    """
-    given = [
-        (name, path.resolve())
-        for name, path in (*read.items(), *written.items())
-        if path is not None and not path.is_char_device()
-    ]
-    for i, (name, path) in enumerate(given):
-        for other, other_path in given[i + 1 :]:
-            if path == other_path and other in written:
-                raise RecipeError(f"{name} and {other} are the same file", at=path, fix=f"give {other} another name")

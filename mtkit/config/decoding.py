@@ -99,4 +99,6 @@ class DecodingSection(Section):
             raise ValueError(f"`n_best` ({self.n_best}) cannot be larger than `beam_size` ({self.beam_size})")
         if self.expand_prefix and self.sampling:
             raise ValueError("`expand_prefix` and `sampling` exclude each other")
+        if self.expand_prefix and self.mbr is not None:
+            raise ValueError("`expand_prefix` and `mbr` exclude each other")
         return self

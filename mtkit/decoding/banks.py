@@ -10,7 +10,8 @@ Post and Vilar fill the banks from the highest down. With few places that puts a
 translation; the worth of a token instead lets a phrase wait until the model finds it likely enough. Two rules see to
 it that it does not wait for ever. Where the model would end a hypothesis that lacks something, extensions of it by
 anything else than a token of a phrase come behind all others. And extensions with too little room left for what they
-lack come last. So every phrase is met at every beam size, if there is room and no filter forbids it.
+lack come last. So every phrase is met at every beam size, if there is room for them side by side and no filter
+forbids it.
 
 A beam of one is greedy, with these rules: the most likely token, but a phrase's token if it is at most `worth` behind,
 or if the model would end, or if there is just enough room left.

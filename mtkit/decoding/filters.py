@@ -14,7 +14,8 @@ from torch import Tensor
 from mtkit.config.decoding import DecodingSection
 from mtkit.config.model import ModelConfig
 from mtkit.decoding.candidates import Step
-from mtkit.decoding.guidance import Guidance
+from mtkit.decoding.guidance import Guidance, Phrase, Spellings
+from mtkit.decoding.spellings import SpellingTracker
 
 
 class LogitFilter(Protocol):
@@ -111,39 +112,35 @@ class NoRepeatNgram:
 
 
 class ForbiddenPhrases:
-    """No forbidden phrase of a sentence: its last token is ruled out where its beginning was just produced."""
+    """No forbidden phrase of a sentence: what would end it is ruled out where the rest was just produced."""
 
     def __init__(self) -> None:
         self._sentences: list[Guidance] | None = None
-        self._owners = self._beginnings = self._lasts = torch.empty(0)
+        self._trackers: dict[tuple[Phrase | Spellings, ...], SpellingTracker] = {}
+        self._held: list[tuple[int, SpellingTracker]] = []  # places in the batch
 
     def __call__(self, log_probs: Tensor, step: Step) -> None:
-        """Rule the last tokens of phrases out; see `LogitFilter`."""
+        """Rule the ends of phrases out; see `LogitFilter`."""
         sentences = list(step.sentences)
         if sentences != self._sentences:  # at first, and when some left the batch
             self._sentences = sentences
-            self._lay_out(sentences, log_probs.device)
-        width = self._beginnings.size(1)
-        newest = step.prefixes[:, max(0, step.prefixes.size(1) - width) :]
-        newest = torch.nn.functional.pad(newest, (width - newest.size(1), 0), value=-1)  # -1 is no token
-        rows = self._owners.unsqueeze(1) * step.beam + torch.arange(step.beam, device=log_probs.device)
-        expected = self._beginnings.unsqueeze(1)  # (phrases, 1, width)
-        is_begun = ((newest[rows] == expected) | (expected == -2)).all(-1)  # (phrases, beam)
-        phrases, places = is_begun.nonzero(as_tuple=True)
-        log_probs[rows[phrases, places], self._lasts[phrases]] = -torch.inf
+            self._held = [(place, self._get_tracker(one)) for place, one in enumerate(sentences) if one.forbidden]
+        rows = [place * step.beam + i for place, _ in self._held for i in range(step.beam)]
+        prefixes = step.prefixes[torch.tensor(rows, dtype=torch.int64, device=log_probs.device)].tolist()
+        trackers = (tracker for _, tracker in self._held for _ in range(step.beam))
+        out = [
+            (row, token_id)
+            for row, prefix, tracker in zip(rows, prefixes, trackers, strict=True)
+            for token_id in tracker.find_last(tuple(prefix))
+        ]
+        places, tokens = torch.tensor(out, dtype=torch.int64, device=log_probs.device).view(-1, 2).unbind(1)
+        log_probs[places, tokens] = -torch.inf
 
-    def _lay_out(self, sentences: Sequence[Guidance], device: torch.device) -> None:
-        """Put the phrases of all sentences into tensors.
-
-        `_owners` `(phrases,)` int64 is whose each is, `_lasts` `(phrases,)` its last token, and `_beginnings`
-        `(phrases, width)` what stands before that, with -2 in front of shorter ones, for any token.
-        """
-        owned = [(place, phrase) for place, held_to in enumerate(sentences) for phrase in held_to.forbidden if phrase]
-        width = max((len(phrase) - 1 for _, phrase in owned), default=0)
-        beginnings = [[-2] * (width - len(phrase) + 1) + list(phrase[:-1]) for _, phrase in owned]
-        self._owners = torch.tensor([place for place, _ in owned], dtype=torch.int64, device=device)
-        self._lasts = torch.tensor([phrase[-1] for _, phrase in owned], dtype=torch.int64, device=device)
-        self._beginnings = torch.tensor(beginnings, dtype=torch.int64, device=device).view(len(owned), width)
+    def _get_tracker(self, held_to: Guidance) -> SpellingTracker:
+        """Return the tracker of a sentence. Sentences with the same phrases share one."""
+        if held_to.forbidden not in self._trackers:
+            self._trackers[held_to.forbidden] = SpellingTracker(held_to.forbidden)
+        return self._trackers[held_to.forbidden]
 
 
 class ForcedPrefix:

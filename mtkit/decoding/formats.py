@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,6 +15,11 @@ from mtkit.decoding.wishes import WISH_COLUMNS, MalformedError, parse_cells, par
 from mtkit.errors import DataError
 
 FormatName = Literal["lines", "jsonl", "tsv"]
+
+# Python reads and writes JSON only so deep as its stack has room (1,000 calls and levels): a line with so many brackets
+# is read with some levels more, so that it can be written where more of the stack is taken.
+_MANY_BRACKETS = 500
+_DEPTH_TO_SPARE = 20
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,9 @@ class JsonLines:
     def read(self, line: str) -> Record:
         """Parse the object."""
         try:
-            value = json.loads(line)
+            value = _load_json(line)
+        except MalformedError as exc:
+            return Record(Request(""), {}, str(exc))
         except (ValueError, RecursionError) as exc:
             reason = exc.msg if isinstance(exc, json.JSONDecodeError) else str(exc)
             return Record(Request(""), {}, f"not JSON: {reason}")
@@ -183,7 +191,7 @@ class Table:
         cells = line.split("\t")
         if len(cells) != len(self.columns):
             padded = [*cells, *[""] * len(self.columns)][: len(self.columns)]
-            return Record(Request(""), padded, f"{len(cells)} columns where the header has {len(self.columns)}")
+            return Record(Request(""), padded, f"columns: {len(cells)}, where the header has {len(self.columns)}")
         return Record(parse_cells(dict(zip(self.columns, cells, strict=True))), cells)
 
     def write(self, record: Record, translation: Translation, index: int) -> str:
@@ -205,6 +213,40 @@ class Table:
             else:
                 row.append(answer)
         return row
+
+
+def _load_json(line: str) -> Any:
+    """Return what a line of JSON says, if JSON can say it again.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deeply, to read or to write.
+    """
+    value = json.loads(line, parse_float=_read_float, parse_constant=_refuse_constant)
+    if line.count("[") + line.count("{") > _MANY_BRACKETS:
+        json.loads("[" * _DEPTH_TO_SPARE + line + "]" * _DEPTH_TO_SPARE)
+    return value
+
+
+def _read_float(text: str) -> float:
+    """Return a number that JSON can write again.
+
+    Raises:
+        MalformedError: It is too large for one.
+    """
+    value = float(text)
+    if math.isinf(value):
+        raise MalformedError(f"the number {text} is too large")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse what Python reads and writes as a number, but no other reader of JSON.
+
+    Raises:
+        MalformedError: Always.
+    """
+    raise MalformedError(f"not JSON: {name} is no value")
 
 
 def dump_json(value: dict[str, Any]) -> str:

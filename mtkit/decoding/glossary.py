@@ -132,16 +132,21 @@ def count_kept(translation_text: str, groups: Sequence[TermGroup]) -> int:
 
 def _occurs(term: str, text: str) -> bool:
     spellings = {term, term[:1].upper() + term[1:]}
-    return any(_begins_word(text, place) for spelling in spellings for place in _iter_places(spelling, text))
+    return any(is_word_edge(text, place) for spelling in spellings for place in _iter_places(spelling, text))
 
 
 def _iter_places(term: str, text: str) -> list[int]:
     return [match.start() for match in re.finditer(f"(?={re.escape(term)})", text)]
 
 
-def _begins_word(text: str, place: int) -> bool:
+def is_word_edge(text: str, place: int) -> bool:
     """Return whether no word reaches over the place before a character."""
-    return not _compile_word().fullmatch(text[max(0, place - 1) : place + 1]) or place == 0
+    return place == 0 or not _is_within_word(text[place - 1 : place + 1])
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _is_within_word(characters: str) -> bool:
+    return _compile_word().fullmatch(characters) is not None
 
 
 def _normalize(text: str) -> str:

@@ -6,6 +6,22 @@ from dataclasses import dataclass
 
 Phrase = tuple[int, ...]
 
+# Nodes of `Spellings`: where every hypothesis stands, where one stands that a new word may follow, and the end.
+ANYWHERE, AT_WORD, END = 0, 1, -1
+
+
+@dataclass(frozen=True)
+class Spellings:
+    """All ways to spell a text in tokens: the paths through a graph from `ANYWHERE` or `AT_WORD` to `END`.
+
+    Attributes:
+        edges: Of each, the node that it leaves, the token, and the node that it leads to; others are above `AT_WORD`.
+        openers: The tokens behind which a hypothesis stands `AT_WORD`, as it does at its beginning.
+    """
+
+    edges: tuple[tuple[int, int, int], ...]
+    openers: frozenset[int] = frozenset()
+
 
 @dataclass(frozen=True)
 class Guidance:
@@ -14,11 +30,11 @@ class Guidance:
     Attributes:
         prefix: What every hypothesis begins with.
         required: What must appear: of each group, one of its phrases.
-        forbidden: Phrases that must not appear.
+        forbidden: What must not appear: tokens in this order, or a text in any spelling.
         seed: Of the sentence's own random numbers, when it is sampled.
     """
 
     prefix: Phrase = ()
     required: tuple[tuple[Phrase, ...], ...] = ()
-    forbidden: tuple[Phrase, ...] = ()
+    forbidden: tuple[Phrase | Spellings, ...] = ()
     seed: int = 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from mtkit.decoding.output import Output
+from mtkit.decoding.problems import ProblemHandler
 from mtkit.decoding.score_formats import Normalize, find_value
 from mtkit.decoding.score_pipeline import ScoreSummary, iter_lines
 from mtkit.decoding.scoring import Scorer
@@ -134,6 +135,7 @@ def rescore(
     summary = ScoreSummary()
     started = time.monotonic()
     num_bare = 0
+    handler = ProblemHandler("it comes last", "such a candidate comes last", strict, (output,))
     for window in _iter_windows(groups, scorer.window_lines):
         scores = iter(scorer.score_window([(source, c.text) for _, source, members in window for c in members]))
         for _, source, members in window:
@@ -141,8 +143,7 @@ def rescore(
             for candidate in members:
                 score = next(scores)
                 summary.add(source, score, scorer.decoding.max_source_tokens)
-                if score.problem is not None:
-                    _tell(score.problem.message, score.problem.fix, candidate, output, strict=strict)
+                if handler.check(candidate.place, None, score.problem) is not None:
                     value = -math.inf
                 else:
                     value = interpolate(find_value(score, normalize), candidate.score, weight)
@@ -181,15 +182,3 @@ def _iter_windows(groups: Iterator[Group], max_candidates: int) -> Iterator[list
             window, size = [], 0
     if window:
         yield window
-
-
-def _tell(message: str, fix: str, candidate: Candidate, output: Output, *, strict: bool) -> None:
-    """Warn of a candidate that cannot be scored.
-
-    Raises:
-        DataError: If `strict`; what was written before is then flushed.
-    """
-    if strict:
-        output.flush()
-        raise DataError(message, at=candidate.place, fix=f"{fix}; without --strict such a candidate comes last")
-    console.warn(f"{candidate.place}: {message}; it comes last")

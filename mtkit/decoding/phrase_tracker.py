@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mtkit.decoding.guidance import Phrase
+from mtkit.decoding.prefix_memory import PrefixMemory
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,7 @@ class PhraseTracker:
                 for size in range(len(phrase)):
                     self._begun.setdefault(phrase[:size], []).append((group, phrase[size], len(phrase) - size))
         self.start = self._place(tuple(wanted.values()), ())
-        self._old: dict[Phrase, Progress] = {}
-        self._new: dict[Phrase, Progress] = {(): self.start}
+        self.memory = PrefixMemory(self.start, self.advance)
 
     def advance(self, progress: Progress, token_id: int) -> Progress:
         """Return where the hypothesis stands after one more token."""
@@ -83,24 +83,8 @@ class PhraseTracker:
         return self._place(progress.missing, ())
 
     def follow(self, prefix: Phrase) -> Progress:
-        """Return where a hypothesis stands, remembering the hypotheses of this length and of the length before.
-
-        What is remembered stays small: hypotheses of one length are asked for, then those one token longer.
-        """
-        if prefix not in self._new:
-            if self._new and len(prefix) != len(next(iter(self._new))):
-                self._old, self._new = self._new, {}
-            if prefix and (parent := self._old.get(prefix[:-1])) is not None:
-                self._new[prefix] = self.advance(parent, prefix[-1])
-            else:
-                self._new[prefix] = self._follow_all(prefix)
-        return self._new[prefix]
-
-    def _follow_all(self, token_ids: Sequence[int]) -> Progress:
-        progress = self.start
-        for token_id in token_ids:
-            progress = self.advance(progress, token_id)
-        return progress
+        """Return where a hypothesis stands; see `PrefixMemory`."""
+        return self.memory.follow(prefix)
 
     def _place(self, missing: tuple[int, ...], tail: Phrase) -> Progress:
         """Return the progress of a hypothesis that misses so much and has this end."""

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from mtkit.decoding.formats import Format, Record
 from mtkit.decoding.output import Output
+from mtkit.decoding.problems import ProblemHandler, warn_undecodable
 from mtkit.decoding.stream import LineStream
 from mtkit.decoding.translation import Kept, Translation
 from mtkit.decoding.translator import Translator
-from mtkit.errors import DataError
-from mtkit.runtime import console
 
 SCORES_HEADER = "score\tlog_prob\ttokens\tcut"
 
@@ -97,6 +96,9 @@ def translate_stream(
     """
     summary = Summary()
     started = time.monotonic()
+    handler = ProblemHandler(
+        "answered with an empty result", "such a line gives an empty result", strict, (output, scores)
+    )
     if scores is not None:
         scores.write_line(SCORES_HEADER)
     has_begun = False
@@ -110,45 +112,18 @@ def translate_stream(
         first_number = stream.num_lines - len(records) + 1
         translations = translator.translate_window([record.request for record in records], advance)
         for number, (record, translation) in enumerate(zip(records, translations, strict=True), first_number):
-            checked = _check(record, translation, f"{stream.name}:{number}", strict=strict, outputs=(output, scores))
+            problem = handler.check(f"{stream.name}:{number}", record.problem, translation.problem)
+            checked = record if problem is None else replace(record, problem=problem)
             output.write_line(line_format.write(checked, translation, summary.num_lines))
             if scores is not None:
                 _write_scores(scores, translation)
             summary.add(checked, translation)
-        _flush(output, scores)
-    if stream.num_undecodable:
-        console.warn(
-            f"{stream.name}: lines with bytes that are not UTF-8: {stream.num_undecodable:,} (the first is line "
-            f"{stream.first_undecodable:,}); they were translated with U+FFFD in place of those"
-        )
+        for one in (output, scores):
+            if one is not None:
+                one.flush()
+    warn_undecodable(stream, done="translated")
     summary.elapsed_seconds = time.monotonic() - started
     return summary
-
-
-def _check(
-    record: Record, translation: Translation, place: str, *, strict: bool, outputs: tuple[Output | None, ...]
-) -> Record:
-    """Return the record with what is wrong with it, which is warned of.
-
-    Raises:
-        DataError: Something is, and `strict`; what was written before is then flushed.
-    """
-    problem, fix = record.problem, "correct the line"
-    if problem is None and translation.problem is not None:
-        problem, fix = translation.problem.message, translation.problem.fix
-    if problem is None:
-        return record
-    if strict:
-        _flush(*outputs)
-        raise DataError(problem, at=place, fix=f"{fix}; without --strict such a line gives an empty result")
-    console.warn(f"{place}: {problem}; answered with an empty result")
-    return replace(record, problem=problem)
-
-
-def _flush(*outputs: Output | None) -> None:
-    for output in outputs:
-        if output is not None:
-            output.flush()
 
 
 def _write_scores(scores: Output, translation: Translation) -> None:

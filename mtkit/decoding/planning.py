@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
-import torch
 from xxhash import xxh3_64_intdigest
 
 from mtkit.config.decoding import DecodingSection
@@ -17,8 +17,9 @@ from mtkit.decoding.lengths import max_target_length
 from mtkit.decoding.lines import clean_source
 from mtkit.decoding.phrases import encode_phrases
 from mtkit.decoding.request import PhraseGroups, Request
-from mtkit.decoding.splitting import Part, split_line
-from mtkit.decoding.tags import find_head
+from mtkit.decoding.sources import SourceLine, SourceReader
+from mtkit.decoding.spellings import Speller
+from mtkit.decoding.splitting import Part
 from mtkit.errors import DataError, MtkitError
 from mtkit.runtime import console
 
@@ -91,66 +92,50 @@ class Planner:
         max_length: int | None = None,
         glossary: Glossary | None = None,
     ) -> None:
-        self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.decoding = decoding
         self.max_length = max_length
         self.glossary = glossary
-        self.max_source_tokens = decoding.max_source_tokens
-        if max_length is not None:
-            self.max_source_tokens = min(self.max_source_tokens, max_length - 1)  # one for EOS
+        self._reader = SourceReader(source_tokenizer, decoding, max_length)
         self._encoded_terms: dict[tuple[str, ...], tuple[tuple[Phrase, ...], ...]] = {}
-        find_head(source_tokenizer, None, decoding.tag)  # a tag that is wrong shows at once
 
     def plan(self, requests: Sequence[Request]) -> list[Plan]:
         """Return how the lines of a window are translated."""
-        split = [self.source_tokenizer.split_tag(clean_source(request.source)) for request in requests]
-        texts = [text.strip() for _, text in split]
+        lines = self._reader.read([request.source for request in requests])
         plans = []
-        for line, (request, text, encoded) in enumerate(zip(requests, texts, self._encode(texts), strict=True)):
+        for number, (request, line) in enumerate(zip(requests, lines, strict=True)):
             try:
-                plans.append(self._plan_line(line, request, text, encoded, split[line][0]))
+                plans.append(self._plan_line(number, request, line))
             except MtkitError as problem:  # noqa: PERF203 - each line has problems of its own
                 plans.append(Plan(request, problem=problem))
         return plans
 
-    def _plan_line(self, line: int, request: Request, text: str, encoded: list[int], tag: str | None) -> Plan:
-        """Return how a line is translated; `encoded` are the source tokens of its cleaned `text`, which had a `tag`.
+    def _plan_line(self, number: int, request: Request, line: SourceLine) -> Plan:
+        """Return how a line, the source of a request, is translated.
 
         Raises:
             ModelError: The tag is no piece of the source vocabulary.
             DataError: The vocabulary cannot spell a phrase, the prefix is too long, or samples cannot be constrained.
         """
-        own = tag if request.tag is None else request.tag
-        head = find_head(self.source_tokenizer, own, self.decoding.tag)
-        room = self.max_source_tokens - len(head)
-        parts, sources = [Part(text)], [encoded]
-        if not text or not encoded:
-            parts, sources = [], []
-        elif len(encoded) > room:
-            parts = split_line(text, lambda part: len(self._encode([part])[0]), room)
-            sources = self._encode([part.text for part in parts])
-        token_ids = [[*head, *ids, self.source_tokenizer.eos_id] for ids in sources]
+        head = self._reader.find_head(line, request.tag)
+        cut = self._reader.cut(line, head)
+        parts = [part for part, _ in cut]
         wishes = self._encode_wishes(request)
-        if wishes.prefix and token_ids:
-            self._check_prefix(wishes.prefix, len(token_ids[0]))
+        if wishes.prefix and cut:
+            self._check_prefix(wishes.prefix, len(cut[0][1]))
         places = [_find_part(phrases, i, request.groups, parts) for i, phrases in enumerate(request.groups)]
         segments = []
-        for number, (part, ids) in enumerate(zip(parts, token_ids, strict=True)):
-            required = [group for group, place in zip(wishes.required, places, strict=True) if place == number]
+        for place, (part, ids) in enumerate(cut):
+            required = [group for group, of_group in zip(wishes.required, places, strict=True) if of_group == place]
             terms = self.glossary.find(part.text) if self.glossary is not None else ()
             guidance = Guidance(
-                prefix=wishes.prefix if number == 0 else (),
+                prefix=wishes.prefix if place == 0 else (),
                 required=(*required, *self._encode_terms(terms)),
                 forbidden=wishes.forbidden,
                 seed=self._find_seed(ids),
             )
-            segments.append(Segment(line, number, part.text, ids, len(head), guidance, len(required), terms))
+            segments.append(Segment(number, place, part.text, ids, len(head), guidance, len(required), terms))
         return Plan(request, parts, segments)
-
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the source tokens of texts, without tag and EOS."""
-        return self.source_tokenizer.encode(texts, threads=torch.get_num_threads())
 
     def _encode_wishes(self, request: Request) -> Guidance:
         """Return the wishes of a request as target tokens.
@@ -172,8 +157,12 @@ class Planner:
                     f"the model's vocabulary cannot spell the prefix '{text}'", fix="change it, or leave it out"
                 )
         required = self._encode_phrases(request.groups)
-        forbidden = self._encode_phrases([tuple(request.forbidden)] if request.forbidden else [])
-        return Guidance(prefix, required, tuple(phrase for group in forbidden for phrase in group))
+        forbidden = tuple(self._speller.find(clean_source(phrase)) for phrase in request.forbidden)
+        return Guidance(prefix, required, forbidden)
+
+    @cached_property
+    def _speller(self) -> Speller:
+        return Speller(self.target_tokenizer)
 
     def _encode_phrases(self, groups: Sequence[Sequence[str]]) -> tuple[tuple[Phrase, ...], ...]:
         """Return groups of phrases as target tokens.

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from mtkit.decoding.formats import Format
 from mtkit.decoding.lines import WINDOW_CHARACTERS
 from mtkit.decoding.output import Output
+from mtkit.decoding.problems import ProblemHandler
 from mtkit.decoding.score_formats import Answers, PairRecord, pair_lines, read_pair
 from mtkit.decoding.scoring import Score, Scorer
 from mtkit.decoding.stream import LineStream
 from mtkit.errors import DataError
-from mtkit.runtime import console
 
 
 @dataclass
@@ -116,7 +116,7 @@ def iter_line_pairs(sources: LineStream, targets: LineStream, max_lines: int) ->
             shorter, longer = (sources, targets) if source is None else (targets, sources)
             if window:
                 yield window
-            raise refuse_lengths(shorter.name, number - 1, longer.name)
+            raise _refuse_lengths(shorter.name, number - 1, longer.name)
         window.append(pair_lines(source, target, f"{targets.name}:{number}"))
         size += len(source) + len(target)
         if len(window) == max_lines or size >= WINDOW_CHARACTERS:
@@ -126,7 +126,23 @@ def iter_line_pairs(sources: LineStream, targets: LineStream, max_lines: int) ->
         yield window
 
 
-def refuse_lengths(shorter: str, count: int, longer: str, longer_count: int | None = None) -> DataError:
+def check_lengths(streams: Sequence[LineStream], num_lines: Sequence[int | None]) -> None:
+    """Refuse two files of unequal length before they are read.
+
+    Args:
+        streams: Of both.
+        num_lines: Of each; None where that is not known.
+
+    Raises:
+        DataError: The lengths are known, and differ.
+    """
+    first, second = num_lines
+    if first is not None and second is not None and first != second:
+        (shorter, few), (longer, many) = sorted(zip(streams, (first, second), strict=True), key=lambda item: item[1])
+        raise _refuse_lengths(shorter.name, few, longer.name, many)
+
+
+def _refuse_lengths(shorter: str, count: int, longer: str, longer_count: int | None = None) -> DataError:
     """Return the error of two files that do not belong together line by line."""
     more = "more" if longer_count is None else f"{longer_count:,}"
     return DataError(
@@ -194,43 +210,18 @@ def score_windows(
     """
     summary = ScoreSummary()
     started = time.monotonic()
+    handler = ProblemHandler("answered without a score", "such a pair has an empty score", strict, (output,))
     for window in windows:
         sound = [pair for pair in window if pair.problem is None]
         scores = iter(scorer.score_window([(pair.record.request, pair.target) for pair in sound]))
         for pair in window:
             score = next(scores) if pair.problem is None else Score("")
-            output.write_line(answers.write(_check(pair, score, output, strict=strict), score))
+            problem = handler.check(pair.place, pair.problem, score.problem)
+            checked = pair if problem is None else replace(pair, problem=problem)
+            output.write_line(answers.write(checked, score))
             summary.add(pair.record.source, score, scorer.decoding.max_source_tokens)
         output.flush()
         if advance is not None:
             advance(len(window))
     summary.elapsed_seconds = time.monotonic() - started
     return summary
-
-
-def _check(pair: PairRecord, score: Score, output: Output, *, strict: bool) -> PairRecord:
-    """Return the pair with what is wrong with it, which is warned of.
-
-    Raises:
-        DataError: Something is, and `strict`; what was written before is then flushed.
-    """
-    problem, fix = pair.problem, "correct the line"
-    if problem is None and score.problem is not None:
-        problem, fix = score.problem.message, score.problem.fix
-    if problem is None:
-        return pair
-    if strict:
-        output.flush()
-        raise DataError(problem, at=pair.place, fix=f"{fix}; without --strict such a pair has an empty score")
-    console.warn(f"{pair.place}: {problem}; answered without a score")
-    return replace(pair, problem=problem)
-
-
-def warn_undecodable(*streams: LineStream) -> None:
-    """Warn of lines with bytes that are not UTF-8."""
-    for stream in streams:
-        if stream.num_undecodable:
-            console.warn(
-                f"{stream.name}: lines with bytes that are not UTF-8: {stream.num_undecodable:,} (the first is line "
-                f"{stream.first_undecodable:,}); they were scored with U+FFFD in place of those"
-            )

@@ -7,23 +7,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mtkit.config.decoding import DecodingSection
+from mtkit.decoding.batches import Batcher
 from mtkit.decoding.ensemble import Ensemble
 from mtkit.decoding.inference import inferring
 from mtkit.decoding.lengths import length_penalty
 from mtkit.decoding.lines import clean_source
 from mtkit.decoding.request import Request, to_request
-from mtkit.decoding.tags import find_head
+from mtkit.decoding.sources import SourceReader
 from mtkit.decoding.translator import Translator
-from mtkit.errors import DataError, DeviceError, ModelError, MtkitError
+from mtkit.errors import DataError, ModelError, MtkitError
 from mtkit.model.transformer import Transformer
 from mtkit.runtime.device import DeviceName, resolve_inference_precision
-from mtkit.runtime.memory import is_out_of_memory
 
 # A longer side is not scored: the memory of attention grows with the square of the length.
 MAX_TOKENS = 4096
@@ -72,6 +73,14 @@ class Score:
         return self.log_prob / self.num_tokens if self.token_log_probs else math.nan
 
 
+class _Ids(NamedTuple):
+    """A pair as tokens: the source with tag and EOS, the target without EOS; and its place among those given."""
+
+    place: int
+    source: Sequence[int]
+    target: Sequence[int]
+
+
 class Scorer:
     """Scores translations with the model of a translator.
 
@@ -93,7 +102,16 @@ class Scorer:
         self.target_tokenizer = translator.target_tokenizer
         self.decoding = translator.decoding
         self.device = translator.device
+        self._precision = resolve_inference_precision(self.decoding.precision, self.device)
+        self._batcher = Batcher[_Ids](
+            self.decoding,
+            self.device,
+            lambda pair: (len(pair.source), len(pair.target) + 1),
+            name="pair",
+            fix="leave such long lines out, or use --device cpu",
+        )
         limit = self.model.max_length
+        self._reader = SourceReader(self.source_tokenizer, self.decoding, limit)
         self.max_tokens = MAX_TOKENS if limit is None else min(MAX_TOKENS, limit)
 
     @classmethod
@@ -146,26 +164,21 @@ class Scorer:
             DeviceError: The device's memory does not suffice for a single pair.
         """
         requests = [to_request(source) for source, _ in window]
-        lines = [clean_source(target) for _, target in window]
-        threads = torch.get_num_threads()
-        encoded = self.source_tokenizer.encode([clean_source(r.source) for r in requests], threads=threads)
-        targets = self.target_tokenizer.encode(lines, threads=threads)
+        texts = [clean_source(target) for _, target in window]
+        sources = self._reader.read([request.source for request in requests])
+        targets = self.target_tokenizer.encode(texts, threads=torch.get_num_threads())
         ready: dict[int, list[int]] = {}
         scores: dict[int, Score] = {}
-        for place, (request, source, target) in enumerate(zip(requests, encoded, targets, strict=True)):
+        for place, (request, source, target) in enumerate(zip(requests, sources, targets, strict=True)):
             try:
-                ids = [
-                    *find_head(self.source_tokenizer, request.tag, self.decoding.tag),
-                    *source,
-                    self.source_tokenizer.eos_id,
-                ]
+                ids = self._reader.close(self._reader.find_head(source, request.tag), source.token_ids)
                 self._check_lengths(len(ids), len(target) + 1)
                 ready[place] = ids
             except MtkitError as problem:  # noqa: PERF203 - each pair has problems of its own
-                scores[place] = Score(lines[place], problem=problem)
+                scores[place] = Score(texts[place], problem=problem)
         found = self.score_ids(list(ready.values()), [targets[place] for place in ready])
         for (place, ids), log_probs in zip(ready.items(), found, strict=True):
-            scores[place] = self._describe(lines[place], len(ids), targets[place], log_probs)
+            scores[place] = self._describe(texts[place], len(ids), targets[place], log_probs)
         return [scores[place] for place in range(len(window))]
 
     def score_ids(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -181,52 +194,21 @@ class Scorer:
             ModelError: The model's probabilities are not numbers.
             DeviceError: The device's memory does not suffice for a single pair.
         """
-        found: list[list[float]] = [[] for _ in sources]
-        for batch in self._iter_batches(sources, targets):
-            for place, log_probs in zip(batch, self._try([(sources[i], targets[i]) for i in batch]), strict=True):
-                found[place] = log_probs
+        pairs = [
+            _Ids(place, source, target) for place, (source, target) in enumerate(zip(sources, targets, strict=True))
+        ]
+        found: list[list[float]] = [[] for _ in pairs]
+        for batch in self._batcher.cut(pairs):
+            for pair, log_probs in zip(batch, self._batcher.run(self._force, batch), strict=True):
+                found[pair.place] = log_probs
         return found
 
-    def _iter_batches(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        """Yield the places of pairs of like lengths, longest first, so that what does not fit shows at once."""
-        lengths = [(len(target) + 1, len(source)) for source, target in zip(sources, targets, strict=True)]
-        batch: list[int] = []
-        longest = 0
-        for place in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
-            longest = max(longest, *lengths[place])
-            if batch and (
-                len(batch) == self.decoding.batch_size or (len(batch) + 1) * longest > self.decoding.batch_tokens
-            ):
-                yield batch
-                batch, longest = [], max(lengths[place])
-            batch.append(place)
-        if batch:
-            yield batch
-
-    def _try(self, batch: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
-        """Return the scores of a batch, in halves if it is too large for the device's memory.
-
-        Raises:
-            DeviceError: The batch is a single pair.
-        """
-        precision = resolve_inference_precision(self.decoding.precision, self.device)
-        try:
-            with inferring(self.model, precision, self.device):
-                pad_id = self.model.config.pad_id
-                rows = [torch.tensor(source, dtype=torch.int64) for source, _ in batch]
-                src_ids = pad_sequence(rows, batch_first=True, padding_value=pad_id).to(self.device)
-                return force(self.model, src_ids, [target for _, target in batch])
-        except (RuntimeError, MemoryError) as exc:
-            if not is_out_of_memory(exc):
-                raise
-            if len(batch) == 1:
-                raise DeviceError(
-                    f"out of memory with a single pair of {len(batch[0][0])} and {len(batch[0][1])} tokens",
-                    at=self.device.type,
-                    fix="leave such long lines out, or use --device cpu",
-                ) from exc
-        half = len(batch) // 2
-        return self._try(batch[:half]) + self._try(batch[half:])
+    def _force(self, batch: Sequence[_Ids]) -> list[list[float]]:
+        """Return the log-probabilities of the targets of a batch."""
+        rows = [torch.tensor(pair.source, dtype=torch.int64) for pair in batch]
+        with inferring(self.model, self._precision, self.device):
+            src_ids = pad_sequence(rows, batch_first=True, padding_value=self.model.config.pad_id).to(self.device)
+            return force(self.model, src_ids, [pair.target for pair in batch])
 
     def _check_lengths(self, src_len: int, tgt_len: int) -> None:
         """Refuse a pair that is too long; lengths are in tokens, EOS included.

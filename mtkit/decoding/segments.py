@@ -19,6 +19,7 @@ from mtkit.decoding.glossary import count_kept
 from mtkit.decoding.guidance import Guidance
 from mtkit.decoding.hypothesis import Hypothesis
 from mtkit.decoding.inference import inferring
+from mtkit.decoding.lengths import max_target_length
 from mtkit.decoding.lines import make_one_line
 from mtkit.decoding.minimum_bayes_risk import Utility, choose_by_risk, weigh_by_log_probs
 from mtkit.decoding.planning import Segment
@@ -112,7 +113,9 @@ class SegmentTranslator:
         prefixes = [held_to.prefix for held_to in guidance]
         found = next_tokens(self.model, src_ids, prefixes, self.decoding.n_best, (), filters, guidance)
         options = [
-            expand(segment.guidance, tokens) if segment.part == 0 and tokens else [segment.guidance]
+            expand(segment.guidance, tokens)
+            if segment.part == 0 and tokens and self._has_room(segment)
+            else [segment.guidance]
             for segment, tokens in zip(batch, found, strict=True)
         ]
         owners = [place for place, of_one in enumerate(options) for _ in of_one]
@@ -123,6 +126,11 @@ class SegmentTranslator:
         for owner, (hypothesis,) in zip(owners, best, strict=True):
             by_segment[owner].append(hypothesis)
         return [sorted(hypotheses, key=lambda h: h.score, reverse=True) for hypotheses in by_segment]
+
+    def _has_room(self, segment: Segment) -> bool:
+        """Return whether a token and EOS fit behind the prefix."""
+        longest = max_target_length(len(segment.token_ids) - 1, self.decoding, self.model.max_length)
+        return len(segment.guidance.prefix) + 2 <= longest
 
     def _choose(self, alternatives: list[Alternative]) -> list[int]:
         """Return which alternatives are given back, best first: by risk, if so decided, after what they keep."""

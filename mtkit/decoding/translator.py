@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.tokenizer import Tokenizer
+from mtkit.decoding.batches import Batcher
 from mtkit.decoding.ensemble import Ensemble, build_ensemble
 from mtkit.decoding.glossary import Glossary
 from mtkit.decoding.lines import iter_windows
@@ -21,11 +22,11 @@ from mtkit.decoding.request import Request, to_request
 from mtkit.decoding.segments import SegmentTranslator
 from mtkit.decoding.translation import Alternative, Kept, Translation, combine_parts
 from mtkit.decoding.workers import ProcessPool, Workers
-from mtkit.errors import DeviceError, RecipeError
+from mtkit.errors import RecipeError
 from mtkit.model.packed import prepare_for_inference
 from mtkit.model.transformer import Transformer
 from mtkit.runtime.device import DeviceName, resolve_device, resolve_inference_precision, set_threads
-from mtkit.runtime.memory import available_memory, is_out_of_memory
+from mtkit.runtime.memory import available_memory
 
 # So many batches of lines are read ahead, sorted by length and translated together.
 WINDOW_BATCHES = 16
@@ -83,7 +84,13 @@ class Translator:
             model, source_tokenizer, target_tokenizer, self.decoding, self.device, utility=utility, align=align
         )
         self._pool: ProcessPool | None = None
-        self._batch_tokens = self.decoding.batch_tokens
+        self._batcher = Batcher[Segment](
+            self.decoding,
+            self.device,
+            lambda segment: (len(segment.token_ids),),
+            name="sentence",
+            fix="lower decoding.beam_size or decoding.max_source_tokens, or use --device cpu",
+        )
 
     @classmethod
     def load(
@@ -224,71 +231,29 @@ class Translator:
                 next_line += 1
 
     def _iter_translated(self, segments: Sequence[Segment]) -> Iterator[list[tuple[Segment, tuple[Alternative, ...]]]]:
-        """Translate segments in batches, longest first, so that what does not fit in memory shows at once."""
-        pending = sorted(segments, key=_length)
-        with self._open_workers(pending) as workers:
-            translate = self._translate if workers.count > 1 else self._try  # a single batch has all threads
-            running: deque[tuple[list[Segment], Callable[[], list[tuple[Alternative, ...]] | None]]] = deque()
-            while pending or running:
-                while pending and len(running) < workers.capacity:
-                    batch = self._take_batch(pending)
-                    running.append((batch, workers.start(translate, batch)))
-                batch, wait = running.popleft()
-                alternatives = wait()
-                if alternatives is None:
-                    self._batch_tokens = len(batch) * _length(batch[-1]) // 2
-                    if self.device.type == "cuda":
-                        torch.cuda.empty_cache()
-                    pending = sorted([*pending, *batch], key=_length)
-                    continue
+        """Yield segments with their translations, in batches, the longest first."""
+        batches = self._batcher.cut(segments)
+        with self._open_workers(len(batches)) as workers:
+            # A single batch has all threads.
+            translate = self._translate if workers.count > 1 else self.segments.translate
+            for batch, alternatives in workers.map(partial(self._batcher.run, translate), batches):
                 yield list(zip(batch, alternatives, strict=True))
 
-    def _take_batch(self, pending: list[Segment]) -> list[Segment]:
-        """Remove the longest of the pending segments, so many as are translated at once, and return them."""
-        longest = _length(pending[-1])
-        rows = max(1, min(self.decoding.batch_size, self._batch_tokens // longest, len(pending)))
-        batch = pending[-rows:]
-        del pending[-rows:]
-        return batch
-
-    def _open_workers(self, pending: Sequence[Segment]) -> Workers:
-        """Return those who translate the segments: as many as there are batches, at most a thread each.
+    def _open_workers(self, num_batches: int) -> Workers:
+        """Return those who translate so many batches: one for each batch, at most a thread each.
 
         A GPU, and a model that is being trained, get one.
         """
         if self.device.type != "cpu" or not self.model.is_prepared:
             return Workers(1)
-        rest, num_batches = list(pending), 0
-        while rest:
-            self._take_batch(rest)
-            num_batches += 1
         if num_batches >= PROCESSES_FROM_BATCHES:
             self._start_processes()
         return Workers(min(num_batches, torch.get_num_threads()))
 
-    def _translate(self, batch: Sequence[Segment]) -> list[tuple[Alternative, ...]] | None:
-        """Return what `_try` does, from a process that is free, else from here."""
+    def _translate(self, batch: Sequence[Segment]) -> list[tuple[Alternative, ...]]:
+        """Return the translations of a batch, from a process that is free, else from here."""
         found = None if self._pool is None else self._pool.try_call(batch)
-        return self._try(batch) if found is None else found
-
-    def _try(self, batch: Sequence[Segment]) -> list[tuple[Alternative, ...]] | None:
-        """Return the translations of a batch, or None if the batch is too large for the device's memory.
-
-        Raises:
-            DeviceError: The batch is a single sentence.
-        """
-        try:
-            return self.segments.translate(batch)
-        except (RuntimeError, MemoryError) as exc:
-            if not is_out_of_memory(exc):
-                raise
-            if len(batch) == 1:
-                raise DeviceError(
-                    f"out of memory with a single sentence of {len(batch[0].token_ids)} tokens",
-                    at=self.device.type,
-                    fix="lower decoding.beam_size or decoding.max_source_tokens, or use --device cpu",
-                ) from exc
-            return None
+        return self.segments.translate(batch) if found is None else found
 
     def _assemble(self, plan: Plan, found: Sequence[tuple[Alternative, ...]]) -> Translation:
         """Return the translation of a line from those of its parts."""
@@ -301,7 +266,3 @@ class Translator:
             case _:
                 alternatives = combine_parts(plan.parts, found)
         return Translation(plan.request.source, alternatives, len(plan.parts), plan.problem)
-
-
-def _length(segment: Segment) -> int:
-    return len(segment.token_ids)

@@ -9,7 +9,8 @@ are therefore started beside this one; until they are ready, and if one is lost,
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ import torch
 from mtkit.decoding.processes import Loading, WorkerProcess
 from mtkit.runtime import console
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -32,11 +34,6 @@ class Workers:
         self.count = max(1, count)
         self._executor: ThreadPoolExecutor | None = None
 
-    @property
-    def capacity(self) -> int:
-        """Calls that are best started before the first is waited for: so many that nobody runs out of work."""
-        return 2 * self.count if self.count > 1 else 1
-
     def __enter__(self) -> Workers:
         if self.count > 1:
             share = max(1, torch.get_num_threads() // self.count)
@@ -47,11 +44,26 @@ class Workers:
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
 
-    def start(self, function: Callable[..., Result], *arguments: Any) -> Callable[[], Result]:
-        """Start a call; return what waits for its result, or raises what it raised."""
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """Yield each item with what the function makes of it, in order; what the function raises is raised.
+
+        So many items are started ahead of the one that is waited for that nobody runs out of work.
+        """
+        ahead = 2 * self.count if self.count > 1 else 1
+        running: deque[tuple[Item, Callable[[], Result]]] = deque()
+        for item in items:
+            running.append((item, self._start(function, item)))
+            if len(running) == ahead:
+                first, wait = running.popleft()
+                yield first, wait()
+        for item, wait in running:
+            yield item, wait()
+
+    def _start(self, function: Callable[[Item], Result], item: Item) -> Callable[[], Result]:
+        """Start a call; return what waits for its result."""
         if self._executor is None:
-            return lambda: function(*arguments)
-        return self._executor.submit(function, *arguments).result
+            return lambda: function(item)
+        return self._executor.submit(function, item).result
 
 
 class ProcessPool:

@@ -14,13 +14,11 @@ from torch import Tensor, nn
 
 from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.tokenizer import Tokenizer
-from mtkit.decoding.lines import clean_source
-from mtkit.decoding.splitting import split_line
-from mtkit.decoding.tags import find_head
-from mtkit.errors import DeviceError, RecipeError
+from mtkit.decoding.batches import Batcher
+from mtkit.decoding.sources import SourceReader
+from mtkit.errors import RecipeError
 from mtkit.model.transformer import Transformer
 from mtkit.runtime.device import DeviceName, resolve_device, resolve_inference_precision, set_threads
-from mtkit.runtime.memory import is_out_of_memory
 
 Pooling = Literal["mean", "max", "first"]
 Matrix = npt.NDArray[np.float32]
@@ -58,6 +56,12 @@ class _Segment:
 
     line: int
     token_ids: list[int]
+    num_tags: int
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the text."""
+        return len(self.token_ids) - self.num_tags - 1
 
 
 class Embedder:
@@ -103,10 +107,14 @@ class Embedder:
         self.device = device or torch.device("cpu")
         self.counts = Counts()
         self._cut_layers(layer)
-        self._batch_tokens = self.decoding.batch_tokens
-        longest = self.decoding.max_source_tokens
-        self._max_tokens = longest if model.max_length is None else min(longest, model.max_length - 1)
-        find_head(tokenizer, None, self.decoding.tag)  # a tag that is wrong shows at once
+        self._reader = SourceReader(tokenizer, self.decoding, model.max_length)
+        self._batcher = Batcher[_Segment](
+            self.decoding,
+            self.device,
+            lambda segment: (len(segment.token_ids),),
+            name="sentence",
+            fix="lower decoding.max_source_tokens, or use --device cpu",
+        )
 
     @classmethod
     def load(
@@ -161,7 +169,7 @@ class Embedder:
 
         Args:
             lines: Lines of text.
-            tag: In place of `decoding.tag`.
+            tag: In place of `decoding.tag`, and of tags at the beginning of lines.
 
         Raises:
             ModelError: The tag is no piece of the source vocabulary.
@@ -174,11 +182,10 @@ class Embedder:
 
     def embed_window(self, lines: Sequence[str], tag: str | None = None) -> Matrix:
         """Return the vectors of the lines of a window, as `embed` does; `counts` grows by them."""
-        head = find_head(self.tokenizer, tag, self.decoding.tag)
         vectors = torch.zeros(len(lines), self.num_dimensions)
         num_tokens, num_parts = torch.zeros(len(lines), 1), [0] * len(lines)
-        for segment, vector in self._iter_pooled(self._plan(lines, head), len(head)):
-            line, weight = segment.line, len(segment.token_ids) - len(head) - 1
+        for segment, vector in self._iter_pooled(self._plan(lines, tag)):
+            line, weight = segment.line, segment.num_tokens
             if self.pooling == "max":
                 vectors[line] = torch.maximum(vectors[line], vector) if num_parts[line] else vector
             else:
@@ -211,65 +218,36 @@ class Embedder:
             raise RecipeError(f"the encoder has no layer {layer:,}", at="layer", fix=f"give a layer from 1 to {count}")
         self.model.encoder_layers = self.model.encoder_layers[:layer]
 
-    def _plan(self, lines: Sequence[str], head: list[int]) -> list[_Segment]:
-        """Return the lines that are not empty, cut into parts that fit the model, the shortest first."""
-        room = self._max_tokens - len(head)
-        texts = [clean_source(line) for line in lines]
+    def _plan(self, lines: Sequence[str], tag: str | None) -> list[_Segment]:
+        """Return the lines that are not empty, cut into parts that fit the model."""
         segments = []
-        for line, (text, encoded) in enumerate(zip(texts, self._encode(texts), strict=True)):
-            sources = [encoded] if encoded else []
-            if len(encoded) > room:
-                parts = split_line(text, lambda part: len(self._encode([part])[0]), room)
-                sources = self._encode([part.text for part in parts])
-            segments += [_Segment(line, [*head, *ids, self.tokenizer.eos_id]) for ids in sources if ids]
-        return sorted(segments, key=_length)
+        for number, line in enumerate(self._reader.read(lines)):
+            head = self._reader.find_head(line, tag)
+            parts = self._reader.cut(line, head)
+            segments += [_Segment(number, ids, len(head)) for _, ids in parts if len(ids) > len(head) + 1]
+        return segments
 
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.tokenizer.encode(texts, threads=torch.get_num_threads())
-
-    def _iter_pooled(self, pending: list[_Segment], num_tags: int) -> Iterator[tuple[_Segment, Tensor]]:
-        """Yield segments and their vectors, the longest first, so that what does not fit in memory shows at once.
-
-        Raises:
-            DeviceError: A single segment does not fit.
-        """
-        while pending:
-            rows = max(1, min(self.decoding.batch_size, self._batch_tokens // _length(pending[-1])))
-            batch = pending[-rows:]
-            try:
-                pooled = self._pool(batch, num_tags)
-            except (RuntimeError, MemoryError) as exc:
-                if not is_out_of_memory(exc):
-                    raise
-                if len(batch) == 1:
-                    raise DeviceError(
-                        f"out of memory with a single sentence of {_length(batch[0]):,} tokens",
-                        at=self.device.type,
-                        fix="lower decoding.max_source_tokens, or use --device cpu",
-                    ) from exc
-                self._batch_tokens = len(batch) * _length(batch[-1]) // 2
-                continue
-            del pending[-rows:]
-            yield from zip(batch, pooled, strict=True)
+    def _iter_pooled(self, segments: Sequence[_Segment]) -> Iterator[tuple[_Segment, Tensor]]:
+        """Yield segments and their vectors, in batches, the longest first."""
+        for batch in self._batcher.cut(segments):
+            yield from zip(batch, self._batcher.run(self._pool, batch), strict=True)
 
     @torch.inference_mode()
-    def _pool(self, batch: Sequence[_Segment], num_tags: int) -> Tensor:
-        """Return the vectors of a batch of segments: `(batch, d_model)` float32, on the CPU."""
+    def _pool(self, batch: Sequence[_Segment]) -> list[Tensor]:
+        """Return the vectors of a batch of segments: each `(d_model,)` float32, on the CPU."""
         rows = [torch.tensor(segment.token_ids, dtype=torch.int64) for segment in batch]
         src_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.tokenizer.pad_id)
         states, _ = self.model.encode(src_ids.to(self.device))
-        states = states[:, num_tags:].float()  # (batch, src_len - num_tags, d_model)
-        lengths = torch.tensor([len(row) - num_tags - 1 for row in rows], device=self.device)
-        is_token = (torch.arange(states.size(1), device=self.device) < lengths[:, None]).unsqueeze(-1)
+        states = states.float()  # (batch, src_len, d_model)
+        first = torch.tensor([segment.num_tags for segment in batch], device=self.device)
+        lengths = torch.tensor([segment.num_tokens for segment in batch], device=self.device)
+        place = torch.arange(states.size(1), device=self.device) - first[:, None]  # (batch, src_len), in the text
+        is_token = ((place >= 0) & (place < lengths[:, None])).unsqueeze(-1)
         match self.pooling:
             case "mean":
                 pooled = (states * is_token).sum(1) / lengths[:, None]
             case "max":
                 pooled = states.masked_fill(~is_token, -torch.inf).amax(1)
             case "first":
-                pooled = states[:, 0]
-        return pooled.cpu()
-
-
-def _length(segment: _Segment) -> int:
-    return len(segment.token_ids)
+                pooled = states[torch.arange(len(batch), device=self.device), first]
+        return list(pooled.cpu())

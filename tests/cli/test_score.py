@@ -279,7 +279,7 @@ def test_what_cannot_be_scored_comes_last(score, write):
         (["in.en", "--n-best", "late.nb", "--json"], 2, "--json does not go with --n-best", "leave one of them out"),
         (["in.en", "in.de", "--n-best", "late.nb"], 2, "TARGET does not go with --n-best", "leave one of them out"),
         (["in.en", "in.de", "--format", "tsv"], 2, "--format is of one file", "leave out TARGET or --format"),
-        (["in.en", "in.de", "-o", "in.de"], 2, "the input and -o are the same file", "another name"),
+        (["in.en", "in.de", "-o", "in.de"], 2, "TARGET and -o are the same file", "another name"),
         (["no.tsv"], 3, "no column is named 'target' or 'translation'", "'target'"),
         (["in.en", "in.de", "--tag", "<x>"], 4, "the tag '<x>' is no piece", "give a tag"),
     ],

@@ -138,7 +138,7 @@ def test_table(translate, stdin, expected):
     result = translate("--format", "tsv")
     dog, cat = (t.text for t in expected(["the dog", "a cat"]))
     assert result.out == f"id\tsource\ttranslation\n1\tthe dog\t{dog}\nmalformed\t\t\n2\ta cat\t{cat}\n"
-    assert "warning: standard input:3: 1 columns where the header has 2" in result.err
+    assert "warning: standard input:3: columns: 1, where the header has 2" in result.err
 
 
 def test_a_table_of_a_header_alone(translate, stdin):

@@ -85,6 +85,18 @@ def test_gzip(translate, write, tmp_path):
     assert polib.pofile(gzip.decompress((tmp_path / "b.po.gz").read_bytes()).decode())[0].msgstr
 
 
+@pytest.mark.parametrize("place", ["folder", "a.po/b.po"])
+def test_a_place_that_cannot_be_written_is_told_before_the_work(translate, write, tmp_path, monkeypatch, place):
+    from mtkit.documents import pipeline
+
+    monkeypatch.setattr(pipeline, "translate_document", lambda *_: pytest.fail("it was translated for nothing"))
+    (tmp_path / "folder").mkdir()
+    result = translate(write("a.po", CATALOG), "-o", tmp_path / place)
+    assert (result.code, len(result.fixes)) == (7, 1)
+    assert "error: cannot write: " in result.err
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "a.po"}
+
+
 def test_lines_stay_lines_if_asked(translate, write):
     result = translate(write("a.po", "the dog\na cat\n"), "--format", "lines")
     assert len(result.out.splitlines()) == 2

@@ -4,10 +4,8 @@ import pytest
 import torch
 
 from mtkit.config.decoding import DecodingSection
-from mtkit.config.model import ModelConfig
 from mtkit.decoding.lengths import length_penalty
 from mtkit.decoding.search import search
-from mtkit.model.transformer import build_model
 
 PAD, _, BOS, EOS = range(4)
 
@@ -22,24 +20,18 @@ def one_thread():
 
 
 @pytest.fixture
-def make_model():
+def make_model(make_random_model):
     """Return a function that builds a small random model in evaluation mode, for sources of 20 words.
 
     A sharpness of 2 makes it surer of itself than a fresh model, whose sharpness is 1, and never tied.
     """
 
     def make(vocab=12, seed=1, sharpness=2, **fields):
-        values = {
-            "src_vocab_size": 20, "tgt_vocab_size": vocab, "d_model": 16, "d_ff": 32, "num_heads": 2,
-            "num_encoder_layers": 1, "num_decoder_layers": 2, "norm": "pre", "positions": "sinusoidal",
-            "max_positions": 40, "dropout": 0.3, "attention_dropout": 0, "activation_dropout": 0,
-            "tied_embeddings": "none",
-        }  # fmt: skip
-        torch.manual_seed(seed)
-        model = build_model(ModelConfig(**{**values, **fields}))
+        values = {"tgt_vocab_size": vocab, "num_encoder_layers": 1, "max_positions": 40, "dropout": 0.3}
+        model = make_random_model(seed, **values | fields)
         with torch.no_grad():
             model.output_proj.weight *= sharpness
-        return model.eval()
+        return model
 
     return make
 

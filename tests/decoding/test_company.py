@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from mtkit.config.decoding import DecodingSection
-from mtkit.config.model import ModelConfig
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.tokenizer import learn_tokenizer
 from mtkit.decoding.translator import Translator
@@ -78,36 +77,23 @@ def train(model, pairs, steps, batch=32):
 
 
 @pytest.fixture(scope="module")
-def trained():
+def trained(make_random_model):
     """The weights of a model that was trained for a few seconds, its configuration, and its vocabulary."""
     generator = random.Random(1)
     lines = [make_pair(generator) for _ in range(1500)]
     tokenizer = learn_tokenizer((side for pair in lines for side in pair), VocabularySection(size=200))
-    config = ModelConfig(
-        src_vocab_size=len(tokenizer),
-        tgt_vocab_size=len(tokenizer),
-        d_model=64,
-        d_ff=128,
-        num_heads=4,
-        num_encoder_layers=1,
-        num_decoder_layers=2,
-        norm="pre",
-        positions="sinusoidal",
-        max_positions=128,
-        dropout=0,
-        attention_dropout=0,
-        activation_dropout=0,
-        tied_embeddings="all",
-    )
+    fields = {
+        "src_vocab_size": len(tokenizer), "tgt_vocab_size": len(tokenizer), "d_model": 64, "d_ff": 128, "num_heads": 4,
+        "num_encoder_layers": 1, "max_positions": 128, "tied_embeddings": "all",
+    }  # fmt: skip
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.random.fork_rng():
-        torch.manual_seed(1)
-        model = build_model(config)
+        model = make_random_model(**fields).train()
         sides = (tokenizer.encode(list(side)) for side in zip(*lines, strict=True))
         train(model, list(zip(*sides, strict=True)), steps=120)
     torch.set_num_threads(threads)
-    return config, model.state_dict(), tokenizer
+    return model.config, model.state_dict(), tokenizer
 
 
 @pytest.fixture(scope="module")

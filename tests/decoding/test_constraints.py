@@ -220,7 +220,7 @@ def test_memory_of_prefixes_is_bounded():
     for length in range(50):
         for last in range(10):
             tracker.follow((*[4] * length, last)[:length])
-    assert len(tracker._old) + len(tracker._new) <= 20
+    assert len(tracker.memory) <= 20
 
 
 def extend(log_prob, token, needed=0, is_late=False):

@@ -59,6 +59,21 @@ def test_only_the_first_part_of_a_long_line_has_alternatives(load):
     assert len({a.tokens[-3:] for a in translation.alternatives}) == 1
 
 
+def test_a_prefix_that_fills_the_translation_has_no_alternatives(load):
+    request = Request(LINES[0], prefix="the woman")
+    length = len(load().target_tokenizer.encode(["the woman"])[0])
+    for room, count in ((1, 1), (2, 3)):  # EOS, and a token more
+        limits = {"max_length_ratio": 1e-6, "max_length_extra": length + room - 1}  # the ratio gives one more
+        (translation,) = load(n_best=3, expand_prefix=True, **limits).iter_translations([request])
+        assert len({a.text for a in translation.alternatives}) == len(translation.alternatives) == count
+
+
+@pytest.mark.parametrize("other", [{"sampling": True}, {"mbr": "chrf"}])
+def test_alternatives_of_a_prefix_are_searched(other):
+    with pytest.raises(ValueError, match="exclude each other"):
+        DecodingSection(expand_prefix=True, **other)
+
+
 def test_required_and_forbidden_phrases(load):
     requests = [Request(line, required=["house", ["woman", "under the"]], forbidden=["over"]) for line in LINES]
     for translation in load(beam_size=8).iter_translations(requests):

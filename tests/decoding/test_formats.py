@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,41 @@ def test_n_best_jsonl():
     written = json.loads(answer(build_format("jsonl", 2), '{"source": "a"}', "A", "B"))
     assert written["translation"] == "A"
     assert written["translations"] == [{"text": "A", "score": -1.5}, {"text": "B", "score": -3.0}]
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        ("NaN", "not JSON: NaN is no value"),
+        ("-Infinity", "not JSON: -Infinity is no value"),
+        ("1e999", "the number 1e999 is too large"),
+        ('[{"a": -1e400}]', "the number -1e400 is too large"),
+    ],
+)
+def test_a_number_that_json_cannot_write_is_malformed(number, reason):
+    jsonl = build_format("jsonl")
+    record = jsonl.read(f'{{"source": "a", "x": {number}}}')
+    assert (record.source, record.problem) == ("", reason)
+    written = jsonl.write(record, Translation("", (Alternative(),), 0), 0)
+    assert json.loads(written, parse_constant=pytest.fail) == {"translation": "", "error": reason}
+    assert jsonl.read('{"source": "a", "x": [1e300, -0.5]}').problem is None
+
+
+def call_deeper(calls, function, *args):
+    return call_deeper(calls - 1, function, *args) if calls else function(*args)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_what_can_be_read_can_be_written(opening, closing):
+    jsonl, problems = build_format("jsonl"), []
+    for depth in (*range(100, 700, 100), *range(700, 1000)):  # as deep as Python's own stack has room, or nearly
+        record = jsonl.read(f'{{"source": "a", "x": {opening * depth}1{closing * depth}}}')
+        written = call_deeper(9, jsonl.write, record, Translation("a", (Alternative("A"),), 1), 0)
+        assert '"translation": "A"' in written
+        problems.append(record.problem)
+    assert problems[0] is None
+    if sys.version_info < (3, 12):
+        assert "recursion" in problems[-1]
 
 
 @pytest.mark.parametrize(

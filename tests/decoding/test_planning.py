@@ -9,6 +9,7 @@ from mtkit.corpus.tokenizer import learn_tokenizer
 from mtkit.decoding.glossary import Glossary
 from mtkit.decoding.planning import Planner
 from mtkit.decoding.request import Request
+from mtkit.decoding.spellings import Speller
 from mtkit.errors import DataError, ModelError
 
 WORDS = ["the", "dog", "cat", "man", "house", "runs", "sees", "jumps", "street", "red"]
@@ -42,7 +43,7 @@ def test_wishes_become_target_tokens(plan, tokenizer):
     guidance = segment.guidance
     assert guidance.prefix == encode(tokenizer, "the")
     assert guidance.required == ((encode(tokenizer, "cat"),), (encode(tokenizer, "man"), encode(tokenizer, "dog")))
-    assert guidance.forbidden == (encode(tokenizer, "red"), encode(tokenizer, "street"))
+    assert guidance.forbidden == tuple(map(Speller(tokenizer).find, ("red", "street")))
     assert (segment.num_constraints, segment.num_tags, segment.terms) == (2, 0, ())
 
 
@@ -90,7 +91,7 @@ def test_parts_get_the_wishes_that_are_theirs(plan, tokenizer):
     assert [part.text for part in planned.parts] == [s.text for s in segments]
     assert len(segments) == 4
     assert [segment.guidance.prefix for segment in segments] == [encode(tokenizer, "the"), (), (), ()]
-    assert all(segment.guidance.forbidden == (encode(tokenizer, "runs"),) for segment in segments)
+    assert all(segment.guidance.forbidden == (Speller(tokenizer).find("runs"),) for segment in segments)
     # `man` stands in the source; the two others are spread: the second of three and the third, over four parts.
     assert [segment.num_constraints for segment in segments] == [0, 1, 2, 0]
     own = [segment.guidance.required[: segment.num_constraints] for segment in segments]

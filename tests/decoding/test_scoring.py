@@ -189,6 +189,15 @@ def test_learned_positions_take_what_they_have_and_no_more(make_model, load):
         assert [score.problem is None for score in scores] == [length <= 10 for length in lengths]
 
 
+def test_a_tag_at_the_beginning_of_a_line_takes_the_place_of_the_default(load):
+    expected = load().score([(Request("the dog", tag="<2de>"), "a cat")])
+    scorer = load(tag="<2de>")
+    # As the vocabularies of OPUS-MT do.
+    scorer.source_tokenizer.split_tag = lambda line: (line[:5], line[5:]) if line.startswith("<2de>") else (None, line)
+    assert scorer.score([("<2de> the dog", "a cat")]) == expected
+    assert scorer.score([("the dog", "a cat")]) == expected
+
+
 def test_long_lines_are_scored_whole(load):
     line = " ".join(make_lines(80))
     (score,) = load(max_source_tokens=20).score([(line, line)])
@@ -210,7 +219,8 @@ def test_too_large_a_batch_is_halved(load, monkeypatch):
 
     monkeypatch.setattr(scoring, "force", refuse)
     found = load().score(pairs)
-    assert rows == [16, 8, 4, 4, 8, 4, 4]
+    # What did not fit is not tried again with the other half.
+    assert rows == [16, 8, 4, 4, 4, 4]
     assert [s.log_prob for s in found] == pytest.approx([s.log_prob for s in expected], abs=1e-5)
 
 

@@ -5,9 +5,7 @@ import math
 import pytest
 import torch
 
-from mtkit.config.model import ModelConfig
 from mtkit.inspection.attention import record_attention, select
-from mtkit.model.transformer import build_model
 
 PAD, UNK, BOS, EOS = range(4)
 SOURCES = [[5, 6, 7, 8, EOS], [9, EOS], [10, 11, 12, EOS]]
@@ -15,20 +13,10 @@ TARGETS = [[BOS, 4, 13, 14], [BOS, 15, 16, 17, 18, 19], [BOS]]
 
 
 @pytest.fixture
-def make_model():
+def make_model(make_random_model):
     def make(**fields):
-        values = {
-            "src_vocab_size": 20, "tgt_vocab_size": 20, "d_model": 16, "d_ff": 32, "num_heads": 4,
-            "num_encoder_layers": 2, "num_decoder_layers": 3, "norm": "pre", "positions": "sinusoidal",
-            "max_positions": 32, "dropout": 0.3, "attention_dropout": 0.2, "activation_dropout": 0.0,
-            "tied_embeddings": "all",
-        }  # fmt: skip
-        torch.manual_seed(3)
-        model = build_model(ModelConfig(**{**values, **fields}))
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-        return model.eval()
+        values = {"num_heads": 4, "num_decoder_layers": 3, "dropout": 0.3, "attention_dropout": 0.2}
+        return make_random_model(3, noise=0.1, tied_embeddings="all", **values | fields)
 
     return make
 

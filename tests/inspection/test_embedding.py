@@ -6,10 +6,8 @@ import torch
 
 from mtkit.checkpoint.model_folder import load_model
 from mtkit.config.decoding import DecodingSection
-from mtkit.config.model import ModelConfig
 from mtkit.errors import DeviceError, ModelError, RecipeError
 from mtkit.inspection.embedding import Embedder
-from mtkit.model.transformer import build_model
 
 POOLINGS = ["mean", "max", "first"]
 WORDS = [
@@ -44,18 +42,14 @@ def tokenizer(model_folder):
 
 
 @pytest.fixture
-def make_embedder(tokenizer):
+def make_embedder(make_random_model, tokenizer):
     """Return a function that gives an embedder of a random model with three layers."""
 
     def make(pooling="mean", layer=None, **decoding):
-        config = ModelConfig(
-            src_vocab_size=len(tokenizer), tgt_vocab_size=len(tokenizer), d_model=16, d_ff=32, num_heads=2,
-            num_encoder_layers=3, num_decoder_layers=1, norm="pre", positions="sinusoidal", max_positions=512,
-            dropout=0.1, attention_dropout=0, activation_dropout=0, tied_embeddings="none",
-        )  # fmt: skip
-        with torch.random.fork_rng():
-            torch.manual_seed(3)
-            model = build_model(config).eval()
+        size = len(tokenizer)
+        model = make_random_model(
+            3, src_vocab_size=size, tgt_vocab_size=size, num_encoder_layers=3, num_decoder_layers=1, max_positions=512
+        )
         return Embedder(model, tokenizer, DecodingSection(**decoding), pooling=pooling, layer=layer)
 
     return make
@@ -166,6 +160,21 @@ def test_the_tag_decides(make_embedder):
         make_embedder(tag="<2fr>")
     with pytest.raises(ModelError, match="<2fr>"):
         embedder.embed(["the dog"], "<2fr>")
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_a_tag_at_the_beginning_of_a_line_is_no_text(make_embedder, tokenizer, monkeypatch, pooling):
+    lines = make_lines(6)
+    expected = [make_embedder(pooling).embed([line], tag)[0] for line in lines for tag in (None, "<2de>")]
+
+    def split_tag(line):  # as the vocabularies of OPUS-MT do
+        return ("<2de>", line.removeprefix("<2de>")) if line.startswith("<2de>") else (None, line)
+
+    monkeypatch.setattr(tokenizer, "split_tag", split_tag)
+    tagged = [f"{tag}{line}" for line in lines for tag in ("", "<2de> ")]
+    np.testing.assert_allclose(make_embedder(pooling).embed(tagged), expected, rtol=0, atol=1e-6)
+    embedder = make_embedder(pooling, tag="<2de>")
+    np.testing.assert_allclose(embedder.embed(tagged), [expected[i | 1] for i in range(12)], rtol=0, atol=1e-6)
 
 
 def test_a_batch_too_large_for_the_memory_is_halved(make_embedder):

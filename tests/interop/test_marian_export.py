@@ -11,7 +11,6 @@ import yaml
 from mtkit.checkpoint.model_folder import ModelParts, load_model, write_model_folder
 from mtkit.checkpoint.weights import unique_weights
 from mtkit.config.decoding import DecodingSection
-from mtkit.config.model import ModelConfig
 from mtkit.config.model_folder import ModelFolderConfig
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.tokenizer import learn_tokenizer
@@ -20,7 +19,6 @@ from mtkit.errors import ModelError, OutputError, RecipeError
 from mtkit.interop.marian_export import export_transformers
 from mtkit.interop.marian_import import import_marian
 from mtkit.interop.marian_weights import permute_positions
-from mtkit.model.transformer import build_model
 
 CPU = torch.device("cpu")
 
@@ -44,25 +42,21 @@ def tokenizers(draw):
 
 
 @pytest.fixture
-def make_folder(tokenizers, tmp_path):
+def make_folder(make_random_model, tokenizers, tmp_path):
     """Return a function that writes a post-norm model of random weights."""
 
     def make(separate=False, **fields):
         source, target = tokenizers if separate else (tokenizers[0], tokenizers[0])
         values = {
-            "src_vocab_size": len(source), "tgt_vocab_size": len(target), "d_model": 24, "d_ff": 32, "num_heads": 2,
-            "num_encoder_layers": 2, "num_decoder_layers": 1, "norm": "post", "positions": "sinusoidal",
-            "max_positions": 64, "dropout": 0.1, "attention_dropout": 0.05, "activation_dropout": 0,
+            "src_vocab_size": len(source), "tgt_vocab_size": len(target), "d_model": 24, "num_decoder_layers": 1,
+            "norm": "post", "dropout": 0.1, "attention_dropout": 0.05,
             "tied_embeddings": "target" if separate else "all",
         }  # fmt: skip
-        config = ModelConfig(**values | fields)
         with torch.random.fork_rng():
-            torch.manual_seed(1)
-            model = build_model(config)
-            with torch.no_grad():
-                for parameter in model.parameters():
-                    parameter.add_(torch.randn_like(parameter), alpha=0.2)
-        folder_config = ModelFolderConfig(mtkit_version="0", source_language="en", target_language="no", model=config)
+            model = make_random_model(noise=0.2, **values | fields)
+        folder_config = ModelFolderConfig(
+            mtkit_version="0", source_language="en", target_language="no", model=model.config
+        )
         parts = ModelParts(folder_config, source, target)
         write_model_folder(tmp_path / "model", parts, unique_weights(model), "# A model\n\nBLEU 12.3\n")
         return tmp_path / "model"

@@ -1,27 +1,17 @@
 import pytest
 import torch
 
-from mtkit.config.model import ModelConfig
-from mtkit.model.transformer import build_model
-
 
 @pytest.fixture
-def make_model():
+def make_model(make_random_model):
     """Return a function that builds a small float64 model in evaluation mode, with the fields given."""
 
     def make(**fields):
         values = {
-            "src_vocab_size": 23, "tgt_vocab_size": 23, "d_model": 16, "d_ff": 32, "num_heads": 4,
-            "num_encoder_layers": 2, "num_decoder_layers": 3, "norm": "pre", "positions": "sinusoidal",
-            "max_positions": 32, "dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0,
+            "src_vocab_size": 23, "tgt_vocab_size": 23, "num_heads": 4, "num_decoder_layers": 3, "max_positions": 32,
             "tied_embeddings": "all",
         }  # fmt: skip
-        torch.manual_seed(5)
-        model = build_model(ModelConfig(**{**values, **fields}))
-        with torch.no_grad():
-            for parameter in model.parameters():  # norms and biases too, so that nothing is trivially one or zero
-                parameter.add_(torch.randn_like(parameter) * 0.05)
-        return model.double().eval()
+        return make_random_model(5, noise=0.05, **values | fields).double()
 
     return make
 

@@ -3,11 +3,9 @@ import itertools
 import pytest
 import torch
 
-from mtkit.config.model import ModelConfig
 from mtkit.model import packed
 from mtkit.model.linear import Linear, has_onednn
 from mtkit.model.packed import CastLinear, Int8Linear, PackedLinear, prepare_for_inference
-from mtkit.model.transformer import build_model
 from mtkit.runtime.device import has_int8
 
 CPU = torch.device("cpu")
@@ -52,20 +50,18 @@ def reference(linear, x):
     return torch.nn.functional.linear(x.double(), weight, None if linear.bias is None else linear.bias.double())
 
 
-def make_model(dtype=torch.float32, **changes):
-    """Return a model in evaluation mode in which no weight is trivially one or zero."""
-    values = {
-        "src_vocab_size": 83, "tgt_vocab_size": 83, "d_model": 64, "d_ff": 96, "num_heads": 4,
-        "num_encoder_layers": 2, "num_decoder_layers": 2, "norm": "pre", "positions": "sinusoidal",
-        "max_positions": 32, "dropout": 0.1, "attention_dropout": 0.0, "activation_dropout": 0.0,
-        "tied_embeddings": "all",
-    }  # fmt: skip
-    torch.manual_seed(5)
-    model = build_model(ModelConfig(**{**values, **changes}))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-    return model.to(dtype).eval()
+@pytest.fixture
+def make_model(make_random_model):
+    """Return a function that builds a model in which no weight is trivially one or zero."""
+
+    def make(dtype=torch.float32, **changes):
+        values = {
+            "src_vocab_size": 83, "tgt_vocab_size": 83, "d_model": 64, "d_ff": 96, "num_heads": 4, "max_positions": 32,
+            "dropout": 0.1, "tied_embeddings": "all",
+        }  # fmt: skip
+        return make_random_model(5, noise=0.05, **values | changes).to(dtype)
+
+    return make
 
 
 def step_through(model, beam=1):
@@ -145,7 +141,7 @@ SHAPES = [
 @each_precision
 @pytest.mark.parametrize("onednn", [pytest.param(True, marks=needs_onednn), False], ids=["onednn", "plain"])
 @pytest.mark.parametrize("changes", SHAPES, ids=lambda changes: "-".join(map(str, changes.values())))
-def test_a_prepared_model_has_the_logits_of_the_plain_one(monkeypatch, changes, onednn, precision):
+def test_a_prepared_model_has_the_logits_of_the_plain_one(make_model, monkeypatch, changes, onednn, precision):
     monkeypatch.setattr(packed, "has_onednn", lambda: onednn)
     model = make_model(**changes)
     with torch.inference_mode():
@@ -165,7 +161,7 @@ def test_a_prepared_model_has_the_logits_of_the_plain_one(monkeypatch, changes, 
 
 @each_precision
 @pytest.mark.parametrize("beam", [1, 4, 9])
-def test_cached_logits_are_the_uncached_ones(precision, beam):
+def test_cached_logits_are_the_uncached_ones(make_model, precision, beam):
     """Attention of the cached steps is in fp32 in every precision, that of a whole target in the model's."""
     model = make_model()
     with torch.inference_mode():
@@ -175,7 +171,7 @@ def test_cached_logits_are_the_uncached_ones(precision, beam):
 
 
 @pytest.mark.parametrize("onednn", [pytest.param(True, marks=needs_onednn), False])
-def test_the_layout_follows_the_processor_and_the_precision(monkeypatch, onednn):
+def test_the_layout_follows_the_processor_and_the_precision(make_model, monkeypatch, onednn):
     monkeypatch.setattr(packed, "has_onednn", lambda: onednn)
     kinds = {}
     for precision in ("fp32", "bf16", *(["int8"] if has_int8(CPU) else [])):
@@ -190,7 +186,7 @@ def test_the_layout_follows_the_processor_and_the_precision(monkeypatch, onednn)
 
 
 @each_precision
-def test_embeddings_that_are_tied_stay_as_they_are(precision):
+def test_embeddings_that_are_tied_stay_as_they_are(make_model, precision):
     model = make_model(tied_embeddings="all")
     before = model.target_embedding.weight.clone()
     prepare_for_inference(model, precision)
