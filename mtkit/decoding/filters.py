@@ -6,7 +6,7 @@ A batch builds only those that it needs, so that a plain search pays for none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from mtkit.config.decoding import DecodingSection
 from mtkit.config.model import ModelConfig
 from mtkit.decoding.candidates import Step
-from mtkit.decoding.guidance import Guidance, Phrase, Spellings
+from mtkit.decoding.guidance import Guidance
 from mtkit.decoding.spellings import SpellingTracker
 
 
@@ -48,7 +48,7 @@ def build_filters(
         filters.append(MinLength(decoding.min_length, config.eos_id))
     if decoding.no_repeat_ngram is not None:
         filters.append(NoRepeatNgram(decoding.no_repeat_ngram))
-    if any(held_to.forbidden for held_to in guidance):
+    if any(held_to.forbidden or held_to.limited for held_to in guidance):
         filters.append(ForbiddenPhrases())
     if any(held_to.prefix for held_to in guidance):
         return [ForcedPrefix(filters)]
@@ -112,35 +112,43 @@ class NoRepeatNgram:
 
 
 class ForbiddenPhrases:
-    """No forbidden phrase of a sentence: what would end it is ruled out where the rest was just produced."""
+    """No forbidden phrase of a sentence, and a limited one only so often.
+
+    What would end it is ruled out where the rest was just produced.
+    """
 
     def __init__(self) -> None:
         self._sentences: list[Guidance] | None = None
-        self._trackers: dict[tuple[Phrase | Spellings, ...], SpellingTracker] = {}
-        self._held: list[tuple[int, SpellingTracker]] = []  # places in the batch
+        self._trackers: dict[Any, list[SpellingTracker]] = {}
+        self._held: list[tuple[int, list[SpellingTracker]]] = []  # places in the batch
 
     def __call__(self, log_probs: Tensor, step: Step) -> None:
         """Rule the ends of phrases out; see `LogitFilter`."""
         sentences = list(step.sentences)
         if sentences != self._sentences:  # at first, and when some left the batch
             self._sentences = sentences
-            self._held = [(place, self._get_tracker(one)) for place, one in enumerate(sentences) if one.forbidden]
+            self._held = [
+                (place, self._get_trackers(one)) for place, one in enumerate(sentences) if one.forbidden or one.limited
+            ]
         rows = [place * step.beam + i for place, _ in self._held for i in range(step.beam)]
         prefixes = step.prefixes[torch.tensor(rows, dtype=torch.int64, device=log_probs.device)].tolist()
-        trackers = (tracker for _, tracker in self._held for _ in range(step.beam))
+        trackers = (of_one for _, of_one in self._held for _ in range(step.beam))
         out = [
             (row, token_id)
-            for row, prefix, tracker in zip(rows, prefixes, trackers, strict=True)
+            for row, prefix, of_one in zip(rows, prefixes, trackers, strict=True)
+            for tracker in of_one
             for token_id in tracker.find_last(tuple(prefix))
         ]
         places, tokens = torch.tensor(out, dtype=torch.int64, device=log_probs.device).view(-1, 2).unbind(1)
         log_probs[places, tokens] = -torch.inf
 
-    def _get_tracker(self, held_to: Guidance) -> SpellingTracker:
-        """Return the tracker of a sentence. Sentences with the same phrases share one."""
-        if held_to.forbidden not in self._trackers:
-            self._trackers[held_to.forbidden] = SpellingTracker(held_to.forbidden)
-        return self._trackers[held_to.forbidden]
+    def _get_trackers(self, held_to: Guidance) -> list[SpellingTracker]:
+        """Return the trackers of a sentence. Sentences with the same phrases share them."""
+        key = held_to.forbidden, held_to.limited
+        if key not in self._trackers:
+            limited = [SpellingTracker([spellings], allowed) for spellings, allowed in held_to.limited]
+            self._trackers[key] = [SpellingTracker(held_to.forbidden), *limited]
+        return self._trackers[key]
 
 
 class ForcedPrefix:

@@ -31,10 +31,12 @@ class Guidance:
         prefix: What every hypothesis begins with.
         required: What must appear: of each group, one of its phrases.
         forbidden: What must not appear: tokens in this order, or a text in any spelling.
+        limited: What may appear only so often.
         seed: Of the sentence's own random numbers, when it is sampled.
     """
 
     prefix: Phrase = ()
     required: tuple[tuple[Phrase, ...], ...] = ()
     forbidden: tuple[Phrase | Spellings, ...] = ()
+    limited: tuple[tuple[Spellings, int], ...] = ()
     seed: int = 0

@@ -132,6 +132,7 @@ class Planner:
                 prefix=wishes.prefix if place == 0 else (),
                 required=(*required, *self._encode_terms(terms)),
                 forbidden=wishes.forbidden,
+                limited=wishes.limited,
                 seed=self._find_seed(ids),
             )
             segments.append(Segment(number, place, part.text, ids, len(head), guidance, len(required), terms))
@@ -143,7 +144,7 @@ class Planner:
         Raises:
             DataError: The vocabulary cannot spell one of them, or samples cannot be constrained.
         """
-        if not (request.prefix or request.required or request.forbidden):
+        if not (request.prefix or request.required or request.forbidden or request.at_most):
             return Guidance()
         if request.required and self.decoding.sampling:
             raise DataError(
@@ -158,7 +159,8 @@ class Planner:
                 )
         required = self._encode_phrases(request.groups)
         forbidden = tuple(self._speller.find(clean_source(phrase)) for phrase in request.forbidden)
-        return Guidance(prefix, required, forbidden)
+        limited = tuple((self._speller.find(clean_source(phrase)), count) for phrase, count in request.at_most.items())
+        return Guidance(prefix, required, forbidden, limited)
 
     @cached_property
     def _speller(self) -> Speller:

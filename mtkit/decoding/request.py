@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 # Of each group of phrases one must appear in the translation.
 PhraseGroups = tuple[tuple[str, ...], ...]
@@ -23,6 +23,7 @@ class Request:
         prefix: What the translation begins with.
         required: What must appear in it: a phrase, or one of several, given as a list.
         forbidden: Phrases that must not appear in it.
+        at_most: Phrases that may appear in it only so often; of a line that is split, in each part.
     """
 
     source: str
@@ -30,6 +31,7 @@ class Request:
     prefix: str | None = None
     required: Sequence[str | Sequence[str]] = ()
     forbidden: Sequence[str] = ()
+    at_most: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def groups(self) -> PhraseGroups:

@@ -131,9 +131,11 @@ class SpellingTracker:
 
     Args:
         forbidden: Tokens in their order, or all spellings of a text.
+        allowed: How often one of them may end before it is forbidden.
     """
 
-    def __init__(self, forbidden: Sequence[Phrase | Spellings]) -> None:
+    def __init__(self, forbidden: Sequence[Phrase | Spellings], allowed: int = 0) -> None:
+        self._allowed = allowed
         self._onward: dict[tuple[int, int], set[int]] = {}  # from a node, by a token
         self._last: dict[int, set[int]] = {}  # the tokens by which a phrase would end
         self._openers: frozenset[int] = _NO_TOKENS
@@ -149,15 +151,22 @@ class SpellingTracker:
                 else:
                     self._onward.setdefault((node, token_id), set()).add(target + num_nodes)
             num_nodes += max((node for edge in spellings.edges for node in edge[::2]), default=0)
-        self._memory = PrefixMemory(frozenset({ANYWHERE, AT_WORD}), self._advance)
+        self._memory = PrefixMemory((frozenset({ANYWHERE, AT_WORD}), 0), self._advance)
 
     def find_last(self, prefix: Phrase) -> set[int]:
-        """Return the tokens that would end a phrase behind these."""
-        return set().union(*(self._last.get(node, ()) for node in self._memory.follow(prefix)))
+        """Return the tokens that would end a phrase behind these, where it may end no more."""
+        nodes, count = self._memory.follow(prefix)
+        return set() if count < self._allowed else self._find_ends(nodes)
 
-    def _advance(self, nodes: frozenset[int], token_id: int) -> frozenset[int]:
+    def _find_ends(self, nodes: frozenset[int]) -> set[int]:
+        return set().union(*(self._last.get(node, ()) for node in nodes))
+
+    def _advance(self, known: tuple[frozenset[int], int], token_id: int) -> tuple[frozenset[int], int]:
+        """Return the nodes behind one more token, and how many phrases have ended by then."""
+        nodes, count = known
         reached = {ANYWHERE, AT_WORD} if token_id in self._openers else {ANYWHERE}
-        return frozenset(reached.union(*(self._onward.get((node, token_id), ()) for node in nodes)))
+        onward = frozenset(reached.union(*(self._onward.get((node, token_id), ()) for node in nodes)))
+        return onward, count + (self._allowed > 0 and token_id in self._find_ends(nodes))
 
 
 def _spell(phrase: Phrase) -> Spellings:

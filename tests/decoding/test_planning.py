@@ -1,4 +1,5 @@
 import struct
+from dataclasses import replace
 
 import pytest
 from xxhash import xxh3_64_intdigest
@@ -38,12 +39,14 @@ def encode(tokenizer, text):
 
 
 def test_wishes_become_target_tokens(plan, tokenizer):
-    request = Request("the dog", prefix=" the\n", required=["cat", ["man", "dog"]], forbidden=["red", "street"])
+    wishes = {"required": ["cat", ["man", "dog"]], "forbidden": ["red", "street"], "at_most": {"dog": 1}}
+    request = Request("the dog", prefix=" the\n", **wishes)
     (segment,) = plan(request).segments
     guidance = segment.guidance
     assert guidance.prefix == encode(tokenizer, "the")
     assert guidance.required == ((encode(tokenizer, "cat"),), (encode(tokenizer, "man"), encode(tokenizer, "dog")))
     assert guidance.forbidden == tuple(map(Speller(tokenizer).find, ("red", "street")))
+    assert guidance.limited == ((Speller(tokenizer).find("dog"), 1),)
     assert (segment.num_constraints, segment.num_tags, segment.terms) == (2, 0, ())
 
 
@@ -54,6 +57,7 @@ def test_wishes_become_target_tokens(plan, tokenizer):
         (Request("the dog", prefix="Ж"), DataError, "cannot spell the prefix 'Ж'"),
         (Request("the dog", required=["dog", ["cat", "Ж"]]), DataError, "cannot spell the phrase 'Ж'"),
         (Request("the dog", forbidden=["Ж"]), DataError, "cannot spell the phrase 'Ж'"),
+        (Request("the dog", at_most={"Ж": 1}), DataError, "cannot spell the phrase 'Ж'"),
         (Request("the dog", required=[" "]), DataError, "empty phrase"),
         (Request("the dog", prefix="the dog " * 30), DataError, "the prefix has .* the translation may have 23"),
     ],
@@ -85,6 +89,7 @@ def test_a_seed_is_the_sources_own(plan, tokenizer):
 def test_parts_get_the_wishes_that_are_theirs(plan, tokenizer):
     source = "the red cat runs. the dog sees. the man jumps. the house sees."
     request = Request(source, prefix="the", required=["man", "street", "red street"], forbidden=["runs"], tag="<2de>")
+    request = replace(request, at_most={"cat": 2})
     glossary = Glossary({"cat": ("dog", "man"), "the": ("red",)})
     planned = plan(request, glossary, max_source_tokens=8)
     segments = planned.segments
@@ -92,6 +97,7 @@ def test_parts_get_the_wishes_that_are_theirs(plan, tokenizer):
     assert len(segments) == 4
     assert [segment.guidance.prefix for segment in segments] == [encode(tokenizer, "the"), (), (), ()]
     assert all(segment.guidance.forbidden == (Speller(tokenizer).find("runs"),) for segment in segments)
+    assert all(segment.guidance.limited == ((Speller(tokenizer).find("cat"), 2),) for segment in segments)
     # `man` stands in the source; the two others are spread: the second of three and the third, over four parts.
     assert [segment.num_constraints for segment in segments] == [0, 1, 2, 0]
     own = [segment.guidance.required[: segment.num_constraints] for segment in segments]

@@ -119,6 +119,38 @@ def test_no_translation_holds_what_is_forbidden(make_model, tokenizer, settings)
     assert count((speller.find("dog"), speller.find("do"))) == 0
 
 
+@pytest.mark.parametrize("allowed", [1, 2])
+def test_a_limited_phrase_may_end_so_often(tokenizer, allowed):
+    spellings = Speller(tokenizer).find("dog")
+    limited, forbidden = SpellingTracker([spellings], allowed), SpellingTracker([spellings])
+    once = tuple(tokenizer.encode(["the dog sees the "])[0])
+    for number in range(4):
+        prefix = once * number
+        expected = forbidden.find_last(prefix) if number >= allowed else set()
+        assert limited.find_last(prefix) == expected
+    assert forbidden.find_last(once)
+
+
+def test_no_translation_holds_more_than_is_allowed(make_model, tokenizer):
+    model = make_model(len(tokenizer), output_bias=True)
+    pieces = tokenizer.pieces(range(len(tokenizer)))
+    with torch.no_grad():
+        model.output_proj.bias[[i for i, piece in enumerate(pieces) if piece in {"d", "o", "g", "do", "dog"}]] = 4.0
+        model.output_proj.bias[[i for i, piece in enumerate(pieces) if piece in {"▁", "▁do", "▁dog"}]] = 5.0
+    limited = ((Speller(tokenizer).find("dog"), 1),)
+    sources = torch.tensor([[i, i + 1, EOS] for i in range(4, 19)])
+
+    def count(limited):
+        decoding = DecodingSection(sampling=True, n_best=9, max_length_extra=40)
+        with torch.inference_mode():
+            found = search(model, sources, decoding, [Guidance(limited=limited, seed=i) for i in range(15)])
+        texts = tokenizer.decode_batch([h.token_ids for n_best in found for h in n_best])
+        return max(text.split().count("dog") for text in texts)
+
+    assert count(()) > 1
+    assert count(limited) == 1
+
+
 def test_phrases_do_not_get_into_each_others_way(tokenizer):
     speller, draw = Speller(tokenizer), random.Random(2)
     alone = [SpellingTracker([speller.find(phrase)]) for phrase in PHRASES]
