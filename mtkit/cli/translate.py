@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
@@ -241,6 +242,17 @@ def translate(
         translate_file(model, file, output, document_format, options, decoding, device, threads, glossary)
         return
 
+    _refuse_document_options(
+        {
+            "--fill": fill != "empty",
+            "--no-mark": not mark,
+            "--accelerator": accelerator is not None,
+            "--max-width": max_width is not None,
+            "--source-language": source_language is not None,
+            "--target-language": target_language is not None,
+        }
+    )
+
     from mtkit.decoding.formats import build_format
     from mtkit.decoding.json_output import FullJson
     from mtkit.decoding.output import open_output
@@ -271,6 +283,17 @@ def translate(
             translator, stream, line_format, output=answers, scores=table, strict=strict, advance=advance
         )
     console.say(str(summary))
+
+
+def _refuse_document_options(given: Mapping[str, bool]) -> None:
+    """Refuse what is said of a document where lines are translated, given by option, whether it was given."""
+    wrong = next((option for option, is_given in given.items() if is_given), None)
+    if wrong is not None:
+        raise RecipeError(
+            f"{wrong} is for documents, and the input is read as lines",
+            at=wrong,
+            fix="leave it out, or say what document it is, as in --format po",
+        )
 
 
 def _find_document(format_name: str | None, file: Path | None) -> DocumentFormat | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 
 from mtkit.documents.document import Document, Protected
@@ -13,14 +14,15 @@ from mtkit.documents.html_tokens import (
     iter_html_slots,
     tokenize_html,
 )
-from mtkit.documents.open_elements import OpenElements, is_inline, is_opaque, is_void
+from mtkit.documents.open_elements import OpenElements, is_inline, is_opaque, is_void, says_no
 from mtkit.documents.slots import PairFinder, Slot, collapse_blanks, trim_slots
 from mtkit.documents.spans import Block, LineNumbers, SpanDocument, build_block, build_units
 from mtkit.documents.text_file import decode_text
 
 _CHARSET = re.compile(rb"""<meta\s[^>]{0,200}?charset\s*=\s*["']?\s*([\w:.+-]+)""", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"""^<\?xml\s[^>]{0,100}?encoding\s*=\s*["']([\w:.+-]+)""")
-_READ_ATTRIBUTES = [
+# Attributes that people read, and translate.
+READ_ATTRIBUTES = [
     "alt", "title", "placeholder", "aria-label", "aria-description", "aria-placeholder", "aria-roledescription",
     "aria-valuetext", "label", "summary",
 ]  # fmt: skip
@@ -35,7 +37,8 @@ def read_html(content: bytes, language: str | None = None) -> Document:
 
     A segment is a sentence of a block, or an attribute that people read. Inline elements are protected stretches of
     their segment. Left as they are: `translate="no"` and class `notranslate`, `code`, `kbd`, `samp`, `var`, `pre`,
-    `script`, `style`, `textarea` and other foreign matter, comments, addresses, every other attribute, `lang` too.
+    `ruby`, `script`, `style`, `textarea` and other foreign matter, comments, addresses, every other attribute, `lang`
+    too.
 
     Args:
         content: The file. The encoding is that of its byte order mark, else the charset that it declares, else UTF-8.
@@ -101,22 +104,24 @@ class _Reader:
             if self._whole is None:
                 self._end_run()
         was_hidden = self._open.is_hidden
-        is_kept = is_opaque(token.name) or self._open.says_no(token)
+        is_kept = is_opaque(token.name) or says_no(token)
         has_content = not (is_void(token.name) or (token.is_closed and self._open.is_in_svg(token.name)))
         depth = self._open.depth
         if has_content:
             self._open.push(token)
         if self._whole is not None:
+            if not was_hidden and not is_kept:  # a picture has a description
+                self.blocks += _find_attribute_blocks(self._text, token, self._lines)
             return
         if not is_inline(token.name):
             self._end_run()
         if was_hidden and self._open.is_hidden:
             return
         if not is_kept:
-            self._read_attributes(token)
+            self.blocks += _find_attribute_blocks(self._text, token, self._lines)
         if not is_inline(token.name):
             return
-        if is_kept and has_content:
+        if (is_kept or token.name == "picture") and has_content:
             self._whole = (depth, token.start)
             self._shown = []
         elif has_content:
@@ -169,36 +174,45 @@ class _Reader:
         self._run = []
         self._pairs = PairFinder()
 
-    def _read_attributes(self, token: Token) -> None:
-        attributes = token.attributes
-        names = [name for name in _READ_ATTRIBUTES if name in attributes]
-        if (
-            token.name == "meta"
-            and (attributes.get("name") or attributes.get("property", "")).lower() in _READ_METADATA
-        ):
-            names.append("content")
-        if token.name == "input" and attributes.get("type", "").lower() in {"submit", "button", "reset"}:
-            names.append("value")
-        if not names:
-            return
-        places = find_attributes(self._text, token)
-        for name in names:
-            if name not in places:
-                continue
-            place = places[name]
-            slots = trim_slots(list(iter_html_slots(self._text, place.start, place.end)))
-            if not any(isinstance(slot.part, str) and any(map(str.isalpha, slot.part)) for slot in slots):
-                continue
-            quote = place.quote or '"'
-            around = "" if place.quote else quote
-            self.blocks.append(
-                Block(
-                    build_units([slots], self._lines),
-                    partial(_escape_attribute, quote=quote),
-                    before=around,
-                    after=around,
-                )
-            )
+
+def find_tag_blocks(text: str, start: int, end: int, lines: LineNumbers) -> list[Block]:
+    """Return the blocks of the attributes that people read of a start tag in a text of another format.
+
+    Args:
+        text: The document's.
+        start: First character of the tag.
+        end: The character after its last.
+        lines: Of the text.
+    """
+    tokens = tokenize_html(text[start:end])
+    if len(tokens) != 1 or tokens[0].kind != "start":
+        return []  # such as a tag of several lines in a quote, with the quote's marks in it
+    return _find_attribute_blocks(text, replace(tokens[0], start=start, end=end), lines)
+
+
+def _find_attribute_blocks(text: str, token: Token, lines: LineNumbers) -> list[Block]:
+    attributes = token.attributes
+    names = [name for name in READ_ATTRIBUTES if name in attributes]
+    if token.name == "meta" and (attributes.get("name") or attributes.get("property", "")).lower() in _READ_METADATA:
+        names.append("content")
+    if token.name == "input" and attributes.get("type", "").lower() in {"submit", "button", "reset"}:
+        names.append("value")
+    if not names:
+        return []
+    blocks = []
+    places = find_attributes(text, token)
+    for name in names:
+        if name not in places:
+            continue
+        place = places[name]
+        slots = trim_slots(list(iter_html_slots(text, place.start, place.end)))
+        if not any(isinstance(slot.part, str) and any(map(str.isalpha, slot.part)) for slot in slots):
+            continue
+        quote = place.quote or '"'
+        around = "" if place.quote else quote
+        escape = partial(_escape_attribute, quote=quote)
+        blocks.append(Block(build_units([slots], lines), escape, before=around, after=around))
+    return blocks
 
 
 def _escape_attribute(text: str, _is_start: bool, quote: str) -> str:

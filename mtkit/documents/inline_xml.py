@@ -19,6 +19,12 @@ _STARTS = {"bpt": ("rid", "i", "id"), "sc": ("id",), "sm": ("id",)}
 _ENDS = {"ept": ("rid", "i", "id"), "ec": ("startRef", "id"), "em": ("startRef",)}
 
 _DECLARATION = re.compile(r'\sxmlns(?::[\w.-]+)?="[^"]*"')
+# A reference to an entity that XML has not of itself.
+_NAME_START = ":A-Z_a-z\xc0-\xd6\xd8-\xf6\xf8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d\u2070-\u218f\u2c00-\u2fef"
+_NAME_START += "\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff"
+_ENTITY = re.compile(
+    rf"&(?!(?:amp|lt|gt|quot|apos);)([{_NAME_START}][{_NAME_START}.0-9\xb7\u0300-\u036f\u203f\u2040-]*);"
+)
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -45,7 +51,8 @@ def fill_inline(element: Any, translation: TranslatedSegment) -> None:
 
     Args:
         element: Its attributes stay.
-        translation: Its protected stretches are XML in the namespaces of the element.
+        translation: Its protected stretches are XML in the namespaces of the element; references to entities in it
+            stay references.
     """
     from lxml import etree
 
@@ -54,7 +61,11 @@ def fill_inline(element: Any, translation: TranslatedSegment) -> None:
         f' xmlns{":" + prefix if prefix else ""}="{escape(uri)}"' for prefix, uri in element.nsmap.items()
     )
     parser = etree.XMLParser(resolve_entities=False, no_network=True, recover=False)
-    holder = etree.fromstring(f"<holder{declared}>{inner}</holder>".encode(), parser)
+    # An entity of the file's own has to be declared to be read as a reference, which it stays.
+    entities = {name for part in translation if isinstance(part, InlineElement) for name in _ENTITY.findall(part.text)}
+    subset = "".join(f"<!ENTITY {name} ''>" for name in sorted(entities))
+    doctype = f"<!DOCTYPE holder [{subset}]>" if subset else ""
+    holder = etree.fromstring(f"{doctype}<holder{declared}>{inner}</holder>".encode(), parser)
     for child in list(element):
         element.remove(child)
     element.text = holder.text

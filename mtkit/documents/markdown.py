@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from mtkit.documents.document import Document, Protected, TranslatedSegment
-from mtkit.documents.html import find_html_blocks
+from mtkit.documents.html import READ_ATTRIBUTES, find_html_blocks, find_tag_blocks
 from mtkit.documents.markdown_escapes import escape_all, escape_markdown, may_start_line
 from mtkit.documents.markdown_events import Run, read_runs
 from mtkit.documents.slots import Slot, collapse_blanks, is_same, match_slots
@@ -18,6 +18,10 @@ from mtkit.documents.text_file import decode_text
 from mtkit.runtime import console
 
 _MOST_TRIES = 100
+# An attribute that may be another one in a translation.
+_ATTRIBUTE = re.compile(
+    rf"""\s({"|".join(READ_ATTRIBUTES)}|content|value)\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)""", re.IGNORECASE
+)
 _DELIMITERS = {"*", "_", "**", "__", "~", "~~"}
 
 
@@ -44,12 +48,16 @@ class _MarkdownDocument(SpanDocument):
         self._runs = read_runs(text)
         # The run of each block, by the block's first character and its last.
         self._run_of: dict[tuple[int, int], int] = {}
-        # The segments inside a protected stretch: descriptions of images.
+        # The segments inside a protected stretch: descriptions of images, attributes of HTML.
         self._inner: set[tuple[int, int]] = set()
+        # Blocks that are written as HTML, by the same.
+        self._attributes: set[tuple[int, int]] = set()
         lines = LineNumbers(text)
         blocks = []
         for number, run in enumerate(self._runs):
-            inner = list(_build_blocks(text, run, run.alts, lines, language))
+            attributes = list(_build_attribute_blocks(text, run, lines))
+            self._attributes.update((block.start, block.end) for block in attributes)
+            inner = [*_build_blocks(text, run, run.alts, lines, language), *attributes]
             self._inner.update((unit.start, unit.end) for block in inner for unit in block.units)
             own = _build_html_blocks if run.kind == "Html" else _build_own_blocks
             for block in [*own(text, run, lines, language), *inner]:
@@ -80,7 +88,8 @@ class _MarkdownDocument(SpanDocument):
             dropped += self._clear(chosen, hopeless)
             escaped |= wrong
             for index, block in enumerate(blocks):
-                if self._number(block) in wrong and self._runs[self._number(block)].kind != "Html":
+                is_html = (block.start, block.end) in self._attributes or self._runs[self._number(block)].kind == "Html"
+                if self._number(block) in wrong and not is_html:
                     blocks[index] = replace(block, escape=escape_all)
         else:
             # Every try has mended something; what is left is more than a few odd blocks.
@@ -195,6 +204,17 @@ def _build_html_blocks(text: str, run: Run, lines: LineNumbers, language: str | 
         yield replace(block, units=tuple(units))
 
 
+def _build_attribute_blocks(text: str, run: Run, lines: LineNumbers) -> Iterable[Block]:
+    """Yield the blocks of the attributes of HTML tags in a run."""
+    for start, end in run.tags:
+        for block in find_tag_blocks(text, start, end, lines):
+            yield replace(block, escape=_escape_bars(block.escape)) if run.kind == "TableCell" else block
+
+
+def _escape_bars(escape: Callable[[str, bool], str]) -> Callable[[str, bool], str]:
+    return lambda text, is_start: escape(text, is_start).replace("|", "&#124;")
+
+
 def _move_blanks(translation: TranslatedSegment) -> TranslatedSegment:
     """Return a translation without blanks on the inner side of emphasis marks, where they would be no marks."""
     parts = list(translation)
@@ -204,9 +224,12 @@ def _move_blanks(translation: TranslatedSegment) -> TranslatedSegment:
         inner = index + (1 if part.kind == "open" else -1)
         outer = index - (1 if part.kind == "open" else -1)
         text = parts[inner] if 0 <= inner < len(parts) else None
-        if not isinstance(text, str) or text.strip() == text:
+        if not isinstance(text, str):
             continue
-        parts[inner] = text.lstrip() if part.kind == "open" else text.rstrip()
+        trimmed = text.lstrip() if part.kind == "open" else text.rstrip()
+        if trimmed == text:
+            continue
+        parts[inner] = trimmed
         beside = parts[outer] if 0 <= outer < len(parts) else None
         if isinstance(beside, str) and not (beside.endswith(" ") if part.kind == "open" else beside.startswith(" ")):
             parts[outer] = f"{beside} " if part.kind == "open" else f" {beside}"
@@ -239,6 +262,6 @@ def _outline(slots: Sequence[Slot]) -> str:
         elif slot.part.shown and slot.part.shown == slot.part.text:
             written.append(slot.part.text)
         else:
-            mark = slot.written or slot.part.text
+            mark = _ATTRIBUTE.sub(r" \1", slot.written or slot.part.text)
             written.append("\ue000" + ("![]" if mark.startswith("![") else mark) + "\ue001")
     return "".join(written)

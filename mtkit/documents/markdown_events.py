@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mtkit.documents.document import Protected
+from mtkit.documents.html_tokens import tokenize_html
+from mtkit.documents.open_elements import is_foreign, is_opaque, is_void, says_no
 from mtkit.documents.slots import PairFinder, Slot, collapse_blanks, iter_text_slots
 from mtkit.errors import DataError
 
@@ -20,7 +22,8 @@ _INLINE = {"Emphasis", "Strong", "Strikethrough", "Superscript", "Subscript", "L
 _MARKS = {"Emphasis": 1, "Strong": 2, "Superscript": 1, "Subscript": 1}
 _MARGIN = re.compile(r"[ \t>]*")
 _TAG = re.compile(r"<(/?)([a-zA-Z][\w:-]*)[^>]*?(/?)>\Z", re.DOTALL)
-_VOID = {"area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+# A picture is one with the image in it, of which the description is translated.
+_PICTURE = re.compile(r"<picture[\s>]", re.IGNORECASE)
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Run:
         start: Its first character.
         end: The character after its last.
         alts: Slots of the descriptions of images in it.
+        tags: Places of the start tags of HTML in it, but for those that are left as they are with their content.
     """
 
     kind: str
@@ -40,6 +44,7 @@ class Run:
     start: int = 0
     end: int = 0
     alts: list[list[Slot]] = field(default_factory=list)
+    tags: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -141,13 +146,14 @@ def _build_run(text: str, kind: str, events: list[_Event]) -> Run:
     builder.read(events)
     slots = builder.slots
     start, end = (slots[0].start, slots[-1].end) if slots else (events[0].start, events[-1].end)
-    return Run(kind, slots, start, max(end, events[-1].end), builder.alts)
+    return Run(kind, slots, start, max(end, events[-1].end), builder.alts, builder.tags)
 
 
 class _RunBuilder:
     def __init__(self, text: str) -> None:
         self.slots: list[Slot] = []
         self.alts: list[list[Slot]] = []
+        self.tags: list[tuple[int, int]] = []
         self._text = text
         self._pairs = PairFinder()
         self._place = 0
@@ -168,10 +174,11 @@ class _RunBuilder:
                 index = last
             elif index in tag_ends:
                 last = tag_ends[index]
-                shown = "".join(part.value for part in events[index:last] if part.kind in {"Text", "Code"})
-                shown = collapse_blanks(shown).strip()
+                shown = _find_shown(events[index:last])
                 whole = Protected(self._text[event.start : events[last].end], shown=shown)
                 self._keep(whole, event.start, events[last].end)
+                if _PICTURE.match(event.value) and not _is_kept(event.value, "picture"):
+                    self._find_tags(events[index:last])
                 index = last
             else:
                 self._read_event(event)
@@ -258,9 +265,17 @@ class _RunBuilder:
         if match and match[1]:
             pair = self._pairs.close("<" + match[2].lower())
             protected = protected if pair is None else Protected(text, "close", pair)
-        elif match and not match[3] and match[2].lower() not in _VOID:
+        elif match and not match[3] and not is_void(match[2].lower()):
             protected = Protected(text, "open", self._pairs.open("<" + match[2].lower()))
+        self._find_tags([event])
         self._keep(protected, event.start, event.end)
+
+    def _find_tags(self, events: list[_Event]) -> None:
+        """Note the start tags whose attributes people read."""
+        for event in events:
+            match = _TAG.match(event.value) if event.kind == "InlineHtml" else None
+            if match and not match[1] and not _is_kept(event.value, match[2].lower()):
+                self.tags.append((event.start, event.end))
 
     def _read_whole(self, event: _Event, inside: list[_Event]) -> None:
         """Read an image or an autolink, with what a reader sees of it."""
@@ -304,7 +319,7 @@ def _ends(event: _Event, start: _Event) -> bool:
 
 
 def _find_tag_ends(events: list[_Event]) -> dict[int, int]:
-    """Return of the tags whose content is left as it is, by their index among the events, the end tag of each."""
+    """Return of the tags that are protected with their content, by their index in the events, the end tag of each."""
     opened: dict[str, list[int]] = {}
     ends = {}
     for index, event in enumerate(events):
@@ -314,12 +329,25 @@ def _find_tag_ends(events: list[_Event]) -> dict[int, int]:
         there = opened.setdefault(match[2].lower(), [])
         if not match[1]:
             there.append(index)
-        elif there and _is_kept(events[start := there.pop()].value, match[2].lower()):
-            ends[start] = index
+        elif there:
+            tag = events[start := there.pop()].value
+            if _is_kept(tag, match[2].lower()) or _PICTURE.match(tag):
+                ends[start] = index
     return ends
 
 
+def _find_shown(events: list[_Event]) -> str:
+    """Return what a reader sees of HTML that is left as it is."""
+    shown = ""
+    depth = 0  # of elements whose text is not seen
+    for event in events:
+        match = _TAG.match(event.value) if event.kind == "InlineHtml" else None
+        if match and not match[3] and is_foreign(match[2].lower()):
+            depth += -1 if match[1] else 1
+        elif event.kind in {"Text", "Code"} and not depth:
+            shown += event.value
+    return collapse_blanks(shown).strip()
+
+
 def _is_kept(tag: str, name: str) -> bool:
-    if name in {"code", "kbd", "samp", "var", "pre", "script", "style", "svg", "math"}:
-        return True
-    return re.search(r"""\stranslate\s*=\s*["']?no\b""", tag, re.IGNORECASE) is not None
+    return is_opaque(name) or ("translate" in tag.lower() and says_no(tokenize_html(tag)[0]))

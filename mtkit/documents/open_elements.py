@@ -8,21 +8,26 @@ from dataclasses import dataclass
 
 from mtkit.documents.html_tokens import Token
 
-_INLINE = frozenset({
-    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "blink", "br", "cite", "code", "data", "del", "dfn", "em",
-    "font", "i", "img", "input", "ins", "kbd", "mark", "math", "nobr", "output", "q", "rb", "rp", "rt", "rtc",
-    "ruby", "s", "samp", "script", "small", "span", "strike", "strong", "style", "sub", "sup", "svg",
-    "template", "time", "tt", "u", "var", "wbr",
+# Elements that end a line of text, or are a text of their own; every other one is inline, unknown ones as in browsers.
+_BREAKING = frozenset({
+    "address", "applet", "article", "aside", "audio", "base", "basefont", "bgsound", "blockquote", "body", "button",
+    "canvas", "caption", "center", "col", "colgroup", "datalist", "dd", "details", "dialog", "dir", "div", "dl", "dt",
+    "embed", "fieldset", "figcaption", "figure", "footer", "form", "frame", "frameset", "h1", "h2", "h3", "h4", "h5",
+    "h6", "head", "header", "hgroup", "hr", "html", "iframe", "keygen", "legend", "li", "link", "listing", "main",
+    "marquee", "menu", "menuitem", "meta", "nav", "noembed", "noframes", "noscript", "object", "ol", "optgroup",
+    "option", "p", "param", "plaintext", "pre", "search", "section", "select", "summary", "table", "tbody", "td",
+    "textarea", "tfoot", "th", "thead", "title", "tr", "track", "ul", "video", "xmp",
 })  # fmt: skip
 _VOID = frozenset({
     "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "input", "keygen",
     "link", "meta", "param", "source", "track", "wbr",
 })  # fmt: skip
 # What is no text in the document's language; of the first kind, a reader sees what is in it.
-_SEEN_OPAQUE = frozenset(["code", "kbd", "samp", "var", "tt", "pre", "textarea"])
+# Of ruby that is the base: its reading, which fits no other text, stays with it.
+_SEEN_OPAQUE = frozenset(["code", "kbd", "samp", "var", "tt", "pre", "textarea", "ruby"])
 _FOREIGN = frozenset({
     "script", "style", "svg", "math", "template", "object", "iframe", "noembed", "noframes", "canvas", "audio",
-    "video", "xmp",
+    "video", "xmp", "rp", "rt", "rtc",
 })  # fmt: skip
 # Elements that end by themselves where another one starts, and those beyond which they do not.
 _ENDS = {
@@ -35,6 +40,7 @@ _ENDS = {
     ),
     "option": (frozenset({"option"}), frozenset({"select", "datalist"})),
     "optgroup": (frozenset({"optgroup"}), frozenset({"select"})),
+    **dict.fromkeys(["rb", "rp", "rt", "rtc"], (frozenset({"rb", "rp", "rt"}), frozenset({"ruby", "rtc"}))),
 }
 _ENDS_PARAGRAPH = frozenset({
     "address", "article", "aside", "blockquote", "center", "details", "dialog", "dir", "div", "dl", "dd", "dt",
@@ -46,7 +52,7 @@ _ENDS_PARAGRAPH = frozenset({
 
 def is_inline(name: str) -> bool:
     """Return whether an element stands within a line of text."""
-    return name in _INLINE
+    return name not in _BREAKING
 
 
 def is_void(name: str) -> bool:
@@ -57,6 +63,19 @@ def is_void(name: str) -> bool:
 def is_opaque(name: str) -> bool:
     """Return whether an element holds no text that is translated."""
     return name in _SEEN_OPAQUE or name in _FOREIGN
+
+
+def is_foreign(name: str) -> bool:
+    """Return whether an element holds no text that a reader sees in a line of text."""
+    return name in _FOREIGN
+
+
+def says_no(token: Token) -> bool:
+    """Return whether a tag's attributes say that it is not to be translated."""
+    value = token.attributes.get("translate")
+    return (value is not None and value.strip().lower() == "no") or (
+        "notranslate" in token.attributes.get("class", "").split()
+    )
 
 
 @dataclass(frozen=True)
@@ -95,26 +114,19 @@ class OpenElements:
         """Return whether `/>` ends an element: it does so in SVG and MathML only."""
         return name in {"svg", "math"} or self._find_last(["svg", "math"]) >= 0
 
-    def says_no(self, token: Token) -> bool:
-        """Return whether a tag's attributes say that it is not to be translated."""
-        value = token.attributes.get("translate")
-        return (value is not None and value.strip().lower() == "no") or (
-            "notranslate" in token.attributes.get("class", "").split()
-        )
-
     def push(self, token: Token) -> None:
         """Open an element."""
         above = self._stack[-1] if self._stack else _Element("", False, False, False)
         is_own = is_opaque(token.name)
-        is_locked = above.is_locked or is_own or (self.says_no(token) and is_inline(token.name))
-        is_hidden = is_locked or above.is_hidden or self.says_no(token)
+        is_locked = above.is_locked or is_own or (says_no(token) and is_inline(token.name))
+        is_hidden = is_locked or above.is_hidden or says_no(token)
         if not is_locked and token.attributes.get("translate", "no").strip().lower() in {"yes", ""}:
             is_hidden = False
-        is_foreign = above.is_foreign or token.name in _FOREIGN
+        is_unseen = above.is_foreign or is_foreign(token.name)
         self._places[token.name].append(self.depth)
         if not is_inline(token.name):
             self._blocks.append(self.depth)
-        self._stack.append(_Element(token.name, is_hidden, is_locked, is_foreign))
+        self._stack.append(_Element(token.name, is_hidden, is_locked, is_unseen))
 
     def close(self, name: str) -> bool:
         """Close the nearest element of a name and what is open in it; False if an end tag has none."""

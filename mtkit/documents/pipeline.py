@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -11,7 +12,7 @@ from mtkit.decoding.lines import iter_windows
 from mtkit.decoding.request import Request
 from mtkit.decoding.translation import Translation
 from mtkit.documents.document import Document, TranslatedSegment
-from mtkit.documents.protection import Masked, find_made_up, mask_segment, unmask
+from mtkit.documents.protection import Masked, find_made_up, mask_segment, unmask, use_stand_ins
 
 _MORE_TRIES = 2
 
@@ -97,9 +98,10 @@ def translate_document(
 ) -> TranslatedDocument:
     """Translate a document's segments and put them in.
 
-    A segment whose protected stretches do not come back exactly once is translated again, with what the model is shown
-    of them as required phrases, and the placeholders that it made up forbidden (once more, if it made up others); of
-    n-best translations the first that keeps them is taken. If none does, it is left.
+    A segment whose protected stretches do not come back exactly once is translated again: what the model is shown of
+    them must then come exactly so often, and the placeholders that it made up are forbidden (once more, if it made up
+    others); then with short stand-ins in their place. Of n-best translations the first that keeps them is taken. If
+    none does, the segment is left.
 
     Args:
         document: Is told, if it can mark them, which segments were left.
@@ -123,16 +125,11 @@ def translate_document(
     summary.num_cut = _fill(found, masked, waiting, _translate(requests, translator, advance), made_up)
     summary.kept_at_once = sum(found[place] is not None for place in protected)
     again = [place for place in waiting if found[place] is None and (masked[place].shown or place in made_up)]
-    for _ in range(_MORE_TRIES):
-        forbidden = {place: sorted(made_up.get(place, ())) for place in again}
-        requests = (
-            Request(masked[place].text, required=masked[place].required, forbidden=forbidden[place]) for place in again
-        )
-        summary.num_cut += _fill(found, masked, again, _translate(requests, translator, None), made_up)
-        # Once more, if there is more to forbid.
-        again = [
-            place for place in again if found[place] is None and len(made_up.get(place, ())) > len(forbidden[place])
-        ]
+    summary.num_cut += _fill_again(found, masked, again, translator, made_up)
+    again = [place for place in again if found[place] is None and masked[place].shown]
+    for place in again:
+        masked[place] = use_stand_ins(masked[place])
+    summary.num_cut += _fill_again(found, masked, again, translator, {})
     left = [place for place in waiting if found[place] is None]
     summary.left = len(protected.intersection(left))
     summary.kept_on_second_try = len(protected) - summary.kept_at_once - summary.left
@@ -143,6 +140,37 @@ def translate_document(
     content = document.render(found)
     summary.elapsed_seconds = time.monotonic() - started
     return TranslatedDocument(content, summary, tuple(document.segments[place].place for place in left))
+
+
+def _fill_again(
+    found: list[TranslatedSegment | None],
+    masked: Sequence[Masked],
+    places: Sequence[int],
+    translator: WindowTranslator,
+    made_up: dict[int, set[str]],
+) -> int:
+    """Fill segments under constraints: all that they show exactly once, and nothing that was made up before.
+
+    Takes and returns what `_fill` does.
+    """
+    num_cut = 0
+    for _ in range(_MORE_TRIES):
+        forbidden = {place: sorted(made_up.get(place, ())) for place in places}
+        requests = (
+            Request(
+                masked[place].text,
+                required=masked[place].names,
+                forbidden=forbidden[place],
+                at_most=Counter(masked[place].names),
+            )
+            for place in places
+        )
+        num_cut += _fill(found, masked, places, _translate(requests, translator, None), made_up)
+        # Once more, if there is more to forbid.
+        places = [
+            place for place in places if found[place] is None and len(made_up.get(place, ())) > len(forbidden[place])
+        ]
+    return num_cut
 
 
 def _fill(
@@ -166,7 +194,10 @@ def _fill(
         if translation.problem is not None:
             continue
         for alternative in translation.alternatives:
-            found[place] = unmask(masked[place], alternative.text, alternative.alignment)
+            if alternative.text == masked[place].text:  # a copy keeps its place to the last blank
+                found[place] = masked[place].parts
+            else:
+                found[place] = unmask(masked[place], alternative.text, alternative.alignment)
             if found[place] is not None:
                 num_cut += alternative.is_cut
                 break

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import string
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count, islice
 
 from mtkit.decoding.translation import Links
 from mtkit.documents.document import Protected, Segment, TranslatedSegment
@@ -29,8 +31,9 @@ class Masked:
 
     Attributes:
         text: For the model, on one line, no white space around it; empty if there is nothing to translate.
-        shown: What the text shows of protected stretches, in order.
-        places: Where in the text each of them is shown.
+        shown: The protected stretches that the text shows something of, in order.
+        names: What it shows of each of them.
+        places: Where in the text each of these stands.
         hidden: What was taken out, with the places.
         margins: What stands before and behind the text, whatever its translation is.
         parts: Of the segment, with the placeholders protected that stand in its plain parts.
@@ -38,6 +41,7 @@ class Masked:
 
     text: str
     shown: tuple[Protected, ...]
+    names: tuple[str, ...]
     places: tuple[int, ...]
     hidden: tuple[Hidden, ...]
     margins: tuple[TranslatedSegment, TranslatedSegment]
@@ -52,11 +56,6 @@ class Masked:
     def is_protected(self) -> bool:
         """Whether anything in it is protected but white space."""
         return any(isinstance(part, Protected) and part.text.strip() for part in self.parts)
-
-    @property
-    def required(self) -> tuple[str, ...]:
-        """What a translation must contain, as phrases for a request."""
-        return tuple(part.shown for part in self.shown)
 
 
 def mask_segment(segment: Segment) -> Masked:
@@ -91,8 +90,32 @@ def mask_segment(segment: Segment) -> Masked:
     margins = (text[:start], text[start + len(core) :])
     lead = (*parts[:first], margins[0].replace(_GAP, ""))
     trail = (margins[1].replace(_GAP, ""), *parts[last:])
+    names = tuple(part.shown for part in shown)
     shown_at = tuple(place - start for place in places)
-    return Masked(core.replace(_GAP, " "), tuple(shown), shown_at, moved, (lead, trail), parts)
+    return Masked(core.replace(_GAP, " "), tuple(shown), names, shown_at, moved, (lead, trail), parts)
+
+
+def use_stand_ins(masked: Masked) -> Masked:
+    """Return a segment that shows `{0}`, `{1}`, … in place of each stretch that it shows.
+
+    A model that spells a long name wrong may still copy these; they are told apart wherever they come back.
+
+    Args:
+        masked: The segment.
+    """
+    free = (name for number in count() if (name := f"{{{number}}}") not in masked.text)
+    names = tuple(islice(free, len(masked.names)))
+    text, end = "", 0
+    places, ends, grown = [], [], [0]
+    for old, new, place in zip(masked.names, names, masked.places, strict=True):
+        text += masked.text[end:place]
+        places.append(len(text))
+        text += new
+        end = place + len(old)
+        ends.append(end)
+        grown.append(len(text) - end)
+    hidden = tuple(replace(h, offset=h.offset + grown[bisect_right(ends, h.offset)]) for h in masked.hidden)
+    return replace(masked, text=text + masked.text[end:], names=names, places=tuple(places), hidden=hidden)
 
 
 def _peel(parts: Sequence[str | Protected]) -> tuple[int, int]:
@@ -174,7 +197,9 @@ def unmask(masked: Masked, translation: str, links: Links | None) -> TranslatedS
     found = _match_shown(masked, translation, links)
     if found is None:
         return None
-    if _count_placeholders(translation) != _count_placeholders(masked.text):  # made up, or grown into something else
+    spans = [(at, at + len(name), part) for part, name, at in _iter_shown(masked)]
+    restored = [_restore(translation, found), _restore(masked.text, spans)]
+    if _count_placeholders(restored[0]) != _count_placeholders(restored[1]):  # made up, or grown into something else
         return None
     shown: list[Insertion] = [(first, last, (part,)) for first, last, part in found]
     taken = [(first, last) for first, last, _ in found]
@@ -196,6 +221,8 @@ def find_made_up(masked: Masked, translation: str) -> set[str]:
         translation: Of `masked.text`.
     """
     made_up = _count_placeholders(translation).keys() - _count_placeholders(masked.text).keys()
+    for text in set(masked.names):  # what a word grew on
+        made_up |= set(re.findall(rf"{re.escape(text)}\w+", translation)) if text[-1].isalnum() else set()
     return {text for text in made_up if text.strip() and text not in masked.text}
 
 
@@ -204,7 +231,7 @@ def _match_shown(masked: Masked, translation: str, links: Links | None) -> list[
     if not masked.shown:
         return []
     pattern = _compile(masked)
-    protected = dict(zip(masked.places, masked.shown, strict=True))
+    protected = {at: (part, name) for part, name, at in _iter_shown(masked)}
     waiting: dict[str, list[re.Match[str]]] = {}
     for match in pattern.finditer(masked.text):
         waiting.setdefault(match[0], []).append(match)
@@ -220,8 +247,8 @@ def _match_shown(masked: Masked, translation: str, links: Links | None) -> list[
             # A word that stands there as text too.
             targets = _follow_links(sources, targets, WordLinks(masked.text, translation, tuple(links or ())))
         for source, target in zip(sources, targets, strict=True):
-            part = protected.get(source.start())
-            if part is not None and part.shown == text:
+            part, name = protected.get(source.start(), (None, ""))
+            if part is not None and name == text:
                 found.append((*target.span(), part))
     if len(found) < len(masked.shown):  # one stood inside another, which the pattern took
         return None
@@ -250,17 +277,31 @@ def _follow_links(
 def _compile(masked: Masked) -> re.Pattern[str]:
     """Return a pattern for any shown stretch, longer ones first; what is a whole word in the source must be one."""
     before, behind = set(), set()  # those that touch a word
-    for place, part in zip(masked.places, masked.shown, strict=True):
+    for _, name, place in _iter_shown(masked):
         if place > 0 and _WORD.match(masked.text, place - 1):
-            before.add(part.shown)
-        if _WORD.match(masked.text, place + len(part.shown)):
-            behind.add(part.shown)
+            before.add(name)
+        if _WORD.match(masked.text, place + len(name)):
+            behind.add(name)
     patterns = []
-    for text in sorted({part.shown for part in masked.shown}, key=len, reverse=True):
+    for text in sorted(set(masked.names), key=len, reverse=True):
         left = r"(?<!\w)" if text[0].isalnum() and text not in before else ""
-        right = r"(?!\w)" if text[-1].isalnum() and text[0].isalnum() and text not in behind else ""
+        right = r"(?!\w)" if text[-1].isalnum() and text not in behind else ""
         patterns.append(f"{left}{re.escape(text)}{right}")
     return re.compile("|".join(patterns))
+
+
+def _iter_shown(masked: Masked) -> Iterator[tuple[Protected, str, int]]:
+    """Yield the shown stretches with what the text shows of them, and where."""
+    return zip(masked.shown, masked.names, masked.places, strict=True)
+
+
+def _restore(text: str, spans: Sequence[tuple[int, int, Protected]]) -> str:
+    """Return a text with protected stretches as the document has them in place of what was shown, in order."""
+    pieces, end = "", 0
+    for first, last, part in spans:
+        pieces += text[end:first] + part.text
+        end = last
+    return pieces + text[end:]
 
 
 def _count_placeholders(text: str) -> Counter[str]:

@@ -44,7 +44,9 @@ class TranslationMemory:
         self._segments: list[Segment] = []
         for unit in iter_named(root, "tu"):
             source, target = self._find(unit)
-            if source is not None and (target is None or not _has_content(target) or self._options.fill == "all"):
+            if source is None or not _has_content(source):
+                continue
+            if target is None or not _has_content(target) or self._options.fill == "all":
                 segment = find_child(source, "seg")
                 self._sources.append(source)
                 self._segments.append(Segment(split_inline(segment), f"line {segment.sourceline}"))

@@ -179,7 +179,7 @@ class Xliff:
         if target is None:
             target = self._make_target(unit.holder)
         target.set("state", state)
-        if state == "needs-translation":
+        if state == "needs-translation" or not self._options.marks:
             target.attrib.pop("state-qualifier", None)
         else:
             target.set("state-qualifier", "mt-suggestion")

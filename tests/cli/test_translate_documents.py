@@ -110,6 +110,28 @@ def test_what_is_for_lines_is_refused(translate, write, option):
 
 
 @pytest.mark.parametrize(
+    "option",
+    [
+        ["--fill", "all"],
+        ["--no-mark"],
+        ["--accelerator", "_"],
+        ["--max-width", "40"],
+        ["--source-language", "en"],
+        ["--target-language", "de"],
+    ],
+)
+@pytest.mark.parametrize("arguments", [["a.txt"], ["a.po", "--format", "lines"], ["--format", "jsonl"]])
+def test_what_is_for_documents_is_refused_of_lines(run, write, monkeypatch, tmp_path, option, arguments):
+    monkeypatch.chdir(tmp_path)
+    write("a.txt", "the dog\n")
+    write("a.po", CATALOG)
+    result = run("translate", "--model", "none", *arguments, *option)
+    assert (result.code, result.out) == (2, "")
+    assert f"error: {option[0]} is for documents, and the input is read as lines" in result.err
+    assert result.fixes == ["leave it out, or say what document it is, as in --format po"]
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("a.po", 'msgid "a"\nmsgstr "b"\nnonsense\n', "no gettext catalog, or a damaged one"),

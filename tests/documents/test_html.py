@@ -27,6 +27,7 @@ FRAGMENTS = [
     "</code>", "<pre>", "</pre>", "<script>", "</script>", '<img alt="a cat" src=x>', "<br>", "<li>", "<ul>", "</ul>",
     "<td>", "<table>", " title='Hi \"you\"'", '"', '<a href="x" title="Tip it">', "</a>", "<![CDATA[", "]]>", "<![",
     "<?php ?>", "</", "é", "日本語。", "https://a.b/c ", "<svg>", "</svg>", "<title>", "</title>", "<textarea>",
+    "<ruby>", "<rt>", "</ruby>", "<picture>", "</picture>", "<my-tag title=yes>", "</my-tag>",
 ]  # fmt: skip
 
 
@@ -118,3 +119,30 @@ def test_text_that_looks_like_a_tag_stays_text(stand_in):
         read_html(text.encode()), stand_in(lambda request: request.source.replace("now", "jetzt"))
     )
     assert translated.content.decode() == text.replace("now", "jetzt")
+
+
+def test_browsers_show_these_in_a_line(laws):
+    for sentence in (
+        "A <my-tag>big</my-tag> dog.",
+        "I <label for=x>agree <input></label> now.",
+        'A <picture><source srcset="x"><img src="y"></picture> here.',
+        "A <o:p></o:p>word.",
+    ):
+        document = laws.check(read_html, f"<div><p>{sentence}</p><p>Next</p></div>".encode())
+        assert laws.read_texts(document) == [sentence, "Next"]
+
+
+def test_a_picture_is_one_whose_description_is_translated(laws):
+    page = '<p>A <picture><source srcset="x"><img alt="a cat"></picture> here.<picture translate=no><img alt="a cat">'
+    document = laws.check(read_html, page.encode())
+    assert [part.kind for part in document.segments[0].protected] == ["standalone"]
+    changed = laws.translate(document, str.upper)
+    assert changed == page.replace("a cat", "A CAT", 1).replace("here", "HERE")
+
+
+def test_ruby_keeps_its_reading(stand_in, laws):
+    ruby = "<ruby>kan<rp>(</rp><rt>ji</rt><rp>)</rp></ruby>"
+    document = laws.check(read_html, f"<p>The {ruby} dog <ruby>a<rt>b<rb>c<rt>d</ruby></p>".encode())
+    assert [part.shown for part in document.segments[0].protected] == ["kan", "ac"]
+    translated = translate_document(document, stand_in(lambda request: request.source.replace("dog", "Hund")))
+    assert ruby + " Hund " in translated.content.decode()

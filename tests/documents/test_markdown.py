@@ -41,7 +41,8 @@ FRAGMENTS = [
     "# ", "text ", "Word. ", "*", "**", "_", "`", "```", "[", "](http://x)", "![", "\n", "\n\n", "\r\n", "> ", "- ",
     "1. ", "  ", "    ", "|", "\n|-|-|\n", "<b>", "</b>", "<", ">", "&amp;", "&", "\\", "\\*", "~~", "$", "[^1]",
     "[^1]: ", "---\n", "===\n", "<div>", "</div>\n", "<!-- c -->", "https://a.b ", "[Foo]", "[]", "[Foo]: http://x\n",
-    "[ ] ", "é日", "{#id}",
+    "[ ] ", "é日", "{#id}", '<img alt="a cat">', "<abbr title=one>",
+    "<ruby>", "<rt>", "</ruby>", "<picture>", "</picture>",
 ]  # fmt: skip
 
 
@@ -142,3 +143,48 @@ def test_a_reference_that_is_all_of_its_block_keeps_its_address(stand_in, mark):
     text = f"- [some name]{mark}\n\n[some name]: x\n"
     translated = translate_document(read_markdown(text.encode()), stand_in(lambda request: request.source.upper()))
     assert translated.content.decode() == "- [SOME NAME][some name]\n\n[some name]: x\n"
+
+
+def test_emphasis_inside_emphasis_keeps_its_blanks(laws):
+    changed = laws.translate(read_markdown(b"**bold _nested_ text**, more.\n"), str.upper)
+    assert changed == "**BOLD _NESTED_ TEXT**, MORE.\n"
+
+
+def test_attributes_that_people_read_are_translated(laws):
+    text = (
+        'A <img alt="a cat" src=a title=tip> *and* [an <abbr title=\'it is "so"\' class="title">X</abbr>](u).\n\n'
+        '| a <img alt="b"> |\n|---|\n\n'
+        '<span translate=no title="no">x</span> <i class="a notranslate" title="no">y</i> <img translate=no alt="no">\n'
+        '<code title="no">z</code> <picture><source srcset=x><img alt="a dog"></picture> end\n'
+    )
+    document = laws.check(read_markdown, text.encode())
+    changed = laws.translate(document, lambda part: f"{part} |`".upper())
+    laws.check_outside(document, text, changed)
+    assert '<img alt="A CAT |`" src=a title="TIP |`">' in changed
+    assert """<abbr title='IT IS "SO" |`' class="title">""" in changed
+    assert '<img alt="B &#124;`">' in changed
+    assert '<picture><source srcset=x><img alt="A DOG |`"></picture>' in changed
+    assert any(part.text.startswith("<picture>") for part in document.segments[-2].protected if part.pair is None)
+    assert changed.count('"no"') == 4 and ">y</i>" in changed
+
+
+def test_an_attribute_stays_html_where_all_marks_are_escaped(capsys):
+    document = read_markdown(b'# A <img alt="a cat" src=x> b\n')
+    image = document.segments[0].protected[0]
+    rendered = document.render([("A ", image, " {#b}"), ('"x" *y*',)]).decode()
+    assert rendered == '# A <img alt="&quot;x&quot; *y*" src=x> \\{\\#b\\}\n'
+
+
+def test_an_attribute_that_would_hide_text_is_left(capsys):
+    text = 'A ` b <img alt="a cat"> c.\n'
+    document = read_markdown(text.encode())
+    assert document.render([None, ("a ` cat",)]).decode() == text
+    assert "left untranslated" in capsys.readouterr().err
+
+
+def test_ruby_keeps_its_reading(stand_in):
+    text = "The <ruby>kan<rt>ji</rt></ruby> dog.\n"
+    document = read_markdown(text.encode())
+    assert [part.shown for part in document.segments[0].protected] == ["kan"]
+    translated = translate_document(document, stand_in(lambda request: request.source.replace("dog", "Hund")))
+    assert translated.content.decode() == text.replace("dog", "Hund")

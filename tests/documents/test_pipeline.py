@@ -1,7 +1,11 @@
+import re
+
 import pytest
 
 from mtkit.decoding.translation import Translation
 from mtkit.documents.document import Segment
+from mtkit.documents.html import read_html
+from mtkit.documents.markdown import read_markdown
 from mtkit.documents.pipeline import translate_document
 from mtkit.documents.placeholders import find_placeholders
 from mtkit.errors import DataError
@@ -46,9 +50,49 @@ def test_what_is_lost_is_required_in_the_second_try(stand_in):
     assert (translated.summary.kept_at_once, translated.summary.kept_on_second_try) == (0, 1)
 
 
+def test_what_is_spelled_wrong_gets_a_stand_in(stand_in):
+    def change(request):
+        return request.source.replace("%(long_name)s", "%(long_long)s").replace("Open", "Auf:")
+
+    translator = stand_in(change)
+    translated = translate_document(Texts("Open %(long_name)s in {0}", "<b>%(long_name)s</b> of x"), translator)
+    assert read(translated) == ["Auf: %(long_name)s in {0}", "<b>%(long_name)s</b> of x"]
+    assert translated.summary.kept_on_second_try == 2
+    last = [(request.source, request.required, dict(request.at_most)) for request in translator.requests[-2:]]
+    assert last == [
+        ("Open {1} in {2}", ("{1}", "{2}"), {"{1}": 1, "{2}": 1}),
+        ("{0} of x", ("{0}",), {"{0}": 1}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("read_text", "text", "expected"),
+    [
+        (read_html, "<p>A <kbd>x</kbd> and a dog.", "<p>A <kbd>x</kbd> AND A DOG."),
+        (read_markdown, "A <kbd>x</kbd> and `code` dog.\n", "A <kbd>x</kbd> AND `code` DOG.\n"),
+    ],
+)
+def test_what_a_stand_in_stands_for_is_that_of_the_document(stand_in, read_text, text, expected):
+    translated = translate_document(read_text(text.encode()), stand_in(lambda request: request.source.upper()))
+    assert translated.content.decode() == expected
+    assert translated.summary.kept_on_second_try == 1
+
+
+def test_the_second_try_wants_each_so_often_as_it_stands_there(stand_in):
+    translator = stand_in(lambda request: request.source if request.at_most else f"{request.source} {{name}}")
+    translated = translate_document(Texts("{name} to {name}", "{name} and {0}"), translator)
+    assert read(translated) == ["{name} to {name}", "{name} and {0}"]
+    assert [request.at_most for request in translator.requests[2:]] == [{"{name}": 2}, {"{name}": 1, "{0}": 1}]
+
+
+def test_a_copy_keeps_every_blank(stand_in):
+    text = "A  dog\xa0<b>runs </b><i> and</i>\tsits ."
+    assert read(translate_document(Texts(text), stand_in())) == [text]
+
+
 def test_what_stays_lost_is_left_marked_and_counted(stand_in):
     document = Texts("Open %s", "Close", "<b>%d</b> of %s")
-    translated = translate_document(document, stand_in(lambda request: request.source.replace("%s", "etwas")))
+    translated = translate_document(document, stand_in(lambda request: re.sub(r"%s|[{]\d}", "etwas", request.source)))
     summary = translated.summary
     assert read(translated) == ["-", "Close", "-"]
     assert document.marked == [0, 2]
@@ -86,7 +130,7 @@ def test_a_request_that_cannot_be_met_leaves_the_others(stand_in):
     class Refusing(stand_in):
         def translate_window(self, window, advance=None):
             for translation in super().translate_window(window, advance):
-                problem = DataError("no such piece", fix="none") if "%s" in translation.source else None
+                problem = DataError("no such piece", fix="none") if "Open" in translation.source else None
                 yield Translation(translation.source, translation.alternatives, 1, problem)
 
     assert read(translate_document(Texts("Open %s", "Close"), Refusing())) == ["-", "Close"]
@@ -105,13 +149,13 @@ def test_a_real_model_keeps_what_it_is_forced_to(model_folder):
 
     decoding = DecodingSection(beam_size=4, n_best=4)
     translator = Translator.load(model_folder, device="cpu", decoding=decoding, align=True)
-    texts = ["the %s dog <b>runs</b> and %s", "a {name} sees", "the cat.\na dog of %(size)d"]
+    texts = ["the %s dog <b>runs</b> and %s", "a {name} sees", "the cat.\na dog of {size}"]
     document = Texts(*texts)
     translated = translate_document(document, translator)
     found = [None if line == "-" else line for line in translated.content.decode().replace(".\na", ". a").split("\n")]
     assert translated.summary.kept_on_second_try + translated.summary.kept_at_once == 3
     text = translated.content.decode()
-    assert [text.count(mark) for mark in ("%s", "<b>", "</b>", "{name}", "%(size)d")] == [2, 1, 1, 1, 1]
+    assert [text.count(mark) for mark in ("%s", "<b>", "</b>", "{name}", "{size}")] == [2, 1, 1, 1, 1]
     assert found
 
 
@@ -130,7 +174,8 @@ def test_what_stands_in_the_source_is_never_forbidden(stand_in):
     translator = stand_in(lambda request: request.source + " %s {1}")
     translated = translate_document(Texts("Open %s", "All of {1} x"), translator)
     assert read(translated) == ["-", "-"]
-    assert [tuple(request.forbidden) for request in translator.requests[2:]] == [("{1}",), ("%s",)]
+    assert [tuple(request.forbidden) for request in translator.requests[2:4]] == [("{1}",), ("%s",)]
+    assert not any(text in request.source for request in translator.requests for text in request.forbidden)
 
 
 def test_what_is_made_up_in_the_second_try_is_forbidden_too(stand_in):
@@ -140,4 +185,4 @@ def test_what_is_made_up_in_the_second_try_is_forbidden_too(stand_in):
 
     translator = stand_in(change)
     assert read(translate_document(Texts("Open %s"), translator)) == ["-"]
-    assert [tuple(request.forbidden) for request in translator.requests] == [(), ("{0}",), ("{0}", "{1}")]
+    assert [tuple(request.forbidden) for request in translator.requests[:3]] == [(), ("{0}",), ("{0}", "{1}")]

@@ -5,7 +5,7 @@ import pytest
 
 from mtkit.documents.document import Protected, Segment
 from mtkit.documents.placeholders import find_placeholders, protect_placeholders
-from mtkit.documents.protection import mask_segment, unmask
+from mtkit.documents.protection import find_made_up, mask_segment, unmask, use_stand_ins
 
 BOLD = (Protected("<b>", "open", 0), Protected("</b>", "close", 0))
 
@@ -72,7 +72,7 @@ def test_pairs_of_the_document_keep_their_numbers():
 def test_the_model_sees_placeholders_but_no_tags():
     masked = read("  Open <b>%(file)s</b> now.\n")
     assert masked.text == "Open %(file)s now."
-    assert masked.required == ("%(file)s",)
+    assert masked.names == ("%(file)s",)
 
 
 def test_words_that_only_tags_part_stay_two():
@@ -221,6 +221,31 @@ def test_what_is_shown_is_replaced_by_what_it_stands_for():
     assert masked.text == "Call f or f of 5"
     assert write(unmask(masked, "f oder f von 5 rufen", ())) == "<code>f</code> oder f von &#53; rufen"
     assert unmask(masked, "f oder fünf von 5 rufen", ()) is None
+
+
+@pytest.mark.parametrize("text", ["A dog in {name} for {5}", "<b>{0}</b> is %d<br/>and {1}, {name}", "a<i>%s</i>"])
+def test_stand_ins_come_back_as_what_they_stand_for(text):
+    masked = use_stand_ins(mask_segment(Segment(find_placeholders(text))))
+    assert len(set(masked.names)) == len(masked.shown)
+    assert all(masked.text.count(phrase) == 1 for phrase in masked.names)
+    assert write(unmask(masked, masked.text, diagonal(masked.text))) == text
+
+
+def test_what_a_stand_in_stands_for_must_not_grow():
+    masked = use_stand_ins(mask_segment(Segment(find_placeholders("See https://a.example/ or %(name)s."))))
+    assert masked.text == "See {0} or {1}."
+    assert write(unmask(masked, "{1} oder {0} hier", None)) == "%(name)s oder https://a.example/ hier"
+    assert unmask(masked, "{1} oder {0}hier", None) is None
+
+
+def test_a_placeholder_that_a_word_grew_on_is_lost():
+    masked = mask_segment(Segment(find_placeholders("%d dog of $name")))
+    assert unmask(masked, "%d Hund von $name", None) is not None
+    for translation in ("%dr Hund von $name", "%d Hund von $names"):
+        assert unmask(masked, translation, None) is None
+    assert find_made_up(masked, "%dr Hund von $names") >= {"%dr", "$names"}
+    glued = mask_segment(Segment(find_placeholders("%dpx wide")))
+    assert unmask(glued, "%dpx breit", None) is not None
 
 
 def test_words_are_not_found_inside_words():

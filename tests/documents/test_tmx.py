@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from lxml import etree
 
@@ -81,7 +83,7 @@ def test_all_are_filled_if_asked(stand_in):
 
 
 def test_what_is_left_gets_no_variant(stand_in):
-    root, translated = fill(stand_in(lambda request: request.source.replace("%s", "")))
+    root, translated = fill(stand_in(lambda request: re.sub(r"%s|[{]\d}", "", request.source)))
     assert list(variants(root, 1)) == ["en-US"]
     assert translated.summary.left == 1
 
@@ -97,3 +99,22 @@ def test_damage_is_told():
     assert caught.value.at.startswith("a.tmx:")
     with pytest.raises(DataError, match="no TMX"):
         read_tmx(b"<x/>", "a.tmx", DocumentOptions(target_language="de"))
+
+
+def test_an_empty_source_gets_no_variant(stand_in):
+    memory = MEMORY.replace("<seg>Close it</seg>", "<seg/>")
+    document = read_tmx(memory.encode(), "a.tmx", DocumentOptions(target_language="de", fill="all"))
+    translated = translate_document(document, stand_in())
+    assert translated.summary.num_filled == translated.summary.num_segments == 2
+    filled = [
+        v.getparent().get("tuid") for v in etree.fromstring(translated.content).iter("tuv") if v.get("creationtool")
+    ]
+    assert filled == ["1", "2"]
+
+
+def test_entities_of_the_file_stay(stand_in):
+    memory = MEMORY.replace('SYSTEM "tmx14.dtd"', '[<!ENTITY b "bold">]').replace("Press ", "Press &b; ")
+    document = read_tmx(memory.encode(), "a.tmx", DocumentOptions(source_language="en", target_language="de"))
+    content = translate_document(document, stand_in()).content.decode()
+    assert content.count('<!ENTITY b "bold">') == 1
+    assert content.count("<seg>Press &b; <bpt") == 2
