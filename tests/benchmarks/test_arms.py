@@ -59,6 +59,7 @@ ARMS = {
     "dropout-0.4": {"model.dropout": 0.4},
     "width-384": {"model.d_model": 384, "model.d_ff": 1536, "model.num_heads": 6},
     "width-128": {"model.preset": "tiny", "model.dropout": 0.3},
+    "width-128-r-drop": {"model.preset": "tiny", "model.dropout": 0.2, "training.r_drop": 3},
     "bpe": {"vocabulary.type": "bpe"},
     "bpe-dropout": {"vocabulary.type": "bpe", "training.subword_sampling": 0.1},
     "unigram-sampling": {"training.subword_sampling": 0.2},
