@@ -395,11 +395,16 @@ def test_the_soft_alignment(show):
     joined = join(matrix, *spans)
     for row, weights in enumerate(joined):
         assert_numbers([float(cell) for cell in rows.nth(row).locator("td").all_text_contents()], weights)
+    page.mouse.move(0, 0)
     rows.first.locator("td").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("End")
-    text = page.locator("#alignment .readout").text_content()
-    assert text == f"Tier ← tired.: {joined[1][3]:.2f}"
+    readout = page.locator("#alignment .readout")
+    assert readout.text_content() == f"Tier ← tired.: {joined[1][3]:.2f}"
+    rows.first.locator("td").first.hover()
+    assert "Tier ← tired." not in readout.text_content()
+    page.mouse.move(0, 0)  # what the focus is on shows again
+    assert readout.text_content() == f"Tier ← tired.: {joined[1][3]:.2f}"
 
 
 def test_it_says_what_aligned(show):

@@ -137,12 +137,17 @@ function rove(container, lines, isDown = false) {
   };
 }
 
-/** Call the `show` of an item in the container with true while the mouse is on it or the keyboard's focus is, and with
- * false after; on a touch screen, a tap begins and another ends it. One set of listeners serves thousands of items. */
+/** Call the `show` of an item in the container with true while the mouse is on it or, where it is on none, the keyboard's
+ * focus is, and with false after; on a touch screen, a tap begins and another ends it. One set of listeners serves
+ * thousands of items. */
 function watch(container) {
   let shown = null;
+  const findFocused = () => {
+    const focused = document.activeElement;
+    return container.contains(focused) && focused.matches(":focus-visible") ? findItem(container, focused) : null;
+  };
   const change = (target) => {
-    const item = target && findItem(container, target);
+    const item = (target && findItem(container, target)) ?? findFocused();
     if (item === shown) return;
     shown?.show(false);
     shown = item;
