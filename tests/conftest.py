@@ -144,3 +144,14 @@ def open_page(browser):
     for context in contexts:
         context.close()
     assert not problems
+
+
+@pytest.fixture
+def one_thread():
+    """Compute on one thread: models of a test are so small that threads only wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtkit.cli.models import load_translator, read_config
-from mtkit.errors import OutputError, RecipeError, writing
+from mtkit.errors import OutputError, writing
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
 from mtkit.runtime.files import atomic_file
@@ -82,25 +82,6 @@ def translate_file(
         more = ", …" if len(translated.left) > _SHOWN_PLACES else ""
         console.warn(f"{name}: left untranslated: {places}{more}")
     console.say(str(translated.summary))
-
-
-def refuse_line_options(format_name: str, given: Mapping[str, bool]) -> None:
-    """Refuse what is said of lines where a document is translated.
-
-    Args:
-        format_name: Of the document.
-        given: By option, whether it was given.
-
-    Raises:
-        RecipeError: One was.
-    """
-    wrong = next((option for option, is_given in given.items() if is_given), None)
-    if wrong is not None:
-        raise RecipeError(
-            f"{wrong} is for lines, and the input is a document ({format_name})",
-            at=wrong,
-            fix="leave it out, or read the input as lines: --format lines",
-        )
 
 
 def _read(file: Path | None) -> bytes:

@@ -11,6 +11,7 @@ import typer
 
 from mtkit.config.loading import Override, get_field, load_recipe, parse_set
 from mtkit.config.recipe import Recipe
+from mtkit.errors import RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
 
@@ -148,3 +149,23 @@ def _show_flag(name: str, value: Any) -> str:
         if value is True
         else " ".join(f"{name} {item}" for item in (value if isinstance(value, list) else [value]))
     )
+
+
+def refuse_options(given: Mapping[str, bool], problem: str, fix: str) -> None:
+    """Refuse options of the other kind of input: those of lines for a document, those of documents for lines.
+
+    Args:
+        given: By option, whether it was given.
+        problem: Why an option does not fit, said behind its name.
+        fix: What else to do than leave it out.
+
+    Raises:
+        RecipeError: One was.
+    """
+    wrong = next((option for option, is_given in given.items() if is_given), None)
+    if wrong is not None:
+        raise RecipeError(
+            f"{wrong} {problem}",
+            at=wrong,
+            fix=f"leave it out, or {fix}",
+        )

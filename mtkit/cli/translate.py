@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
@@ -23,6 +22,7 @@ from mtkit.cli.options import (
     ThreadsOption,
     gather,
     recipe_option,
+    refuse_options,
 )
 from mtkit.cli.places import check_places, without_standard
 from mtkit.errors import RecipeError
@@ -227,7 +227,7 @@ def translate(
 
     document_format = _find_document(format_name, file)
     if document_format is not None:
-        from mtkit.cli.documents import refuse_line_options, translate_file
+        from mtkit.cli.documents import translate_file
         from mtkit.documents.options import DocumentOptions
 
         line_options = {
@@ -237,21 +237,22 @@ def translate(
             "--strict": strict,
             "--n-best": decoding.n_best > 1,
         }
-        refuse_line_options(document_format, line_options)
+        problem = f"is for lines, and the input is a document ({document_format})"
+        refuse_options(line_options, problem, "read the input as lines: --format lines")
         options = DocumentOptions(fill, mark, accelerator, source_language, target_language, max_width)
         translate_file(model, file, output, document_format, options, decoding, device, threads, glossary)
         return
 
-    _refuse_document_options(
-        {
-            "--fill": fill != "empty",
-            "--no-mark": not mark,
-            "--accelerator": accelerator is not None,
-            "--max-width": max_width is not None,
-            "--source-language": source_language is not None,
-            "--target-language": target_language is not None,
-        }
-    )
+    document_options = {
+        "--fill": fill != "empty",
+        "--no-mark": not mark,
+        "--accelerator": accelerator is not None,
+        "--max-width": max_width is not None,
+        "--source-language": source_language is not None,
+        "--target-language": target_language is not None,
+    }
+    problem = "is for documents, and the input is read as lines"
+    refuse_options(document_options, problem, "say what document it is, as in --format po")
 
     from mtkit.decoding.formats import build_format
     from mtkit.decoding.json_output import FullJson
@@ -283,17 +284,6 @@ def translate(
             translator, stream, line_format, output=answers, scores=table, strict=strict, advance=advance
         )
     console.say(str(summary))
-
-
-def _refuse_document_options(given: Mapping[str, bool]) -> None:
-    """Refuse what is said of a document where lines are translated, given by option, whether it was given."""
-    wrong = next((option for option, is_given in given.items() if is_given), None)
-    if wrong is not None:
-        raise RecipeError(
-            f"{wrong} is for documents, and the input is read as lines",
-            at=wrong,
-            fix="leave it out, or say what document it is, as in --format po",
-        )
 
 
 def _find_document(format_name: str | None, file: Path | None) -> DocumentFormat | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
-import torch
 
 from mtkit.config.decoding import DecodingSection
 from mtkit.decoding.translator import Translator
@@ -20,12 +19,8 @@ from mtkit.serving.service import Server
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Compute on one thread: the model of a test is so small that threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def use_one_thread(one_thread):
+    """All tests of the server compute on one thread."""
 
 
 @pytest.fixture(scope="session")
