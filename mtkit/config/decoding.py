@@ -17,6 +17,11 @@ class DecodingSection(Section):
     length_penalty_type: Literal["wu", "length"] = Field(
         "wu", description="wu: ((5 + n) / 6) ** A (Wu et al. 2016); length: n ** A, plain normalisation."
     )
+    early_stopping: bool = Field(
+        False,
+        description="End the search of a sentence once beam_size translations of it are finished, though one that is "
+        "still growing might get a better score.",
+    )
     n_best: int = Field(
         1, ge=1, description="Translations returned for each sentence, best first; at most beam_size, unless sampled."
     )

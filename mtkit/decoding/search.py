@@ -115,6 +115,7 @@ class _Sentence:
         guidance: What it is held to.
         max_length: Longest target in tokens, EOS included.
         finished: Hypotheses by (number of required phrases met, score).
+        num_finished: How many ever finished with all required phrases, kept or not.
         is_done: Whether its result stands.
     """
 
@@ -122,9 +123,11 @@ class _Sentence:
     guidance: Guidance
     max_length: int
     finished: list[tuple[tuple[int, float], Hypothesis]] = field(default_factory=list)
+    num_finished: int = 0
     is_done: bool = False
 
     def add(self, hypothesis: Hypothesis, num_unmet: int, n_best: int) -> None:
+        self.num_finished += num_unmet == 0
         entry = ((-num_unmet, hypothesis.score), hypothesis)
         bisect.insort(self.finished, entry, key=lambda entry: entry[0])
         if len(self.finished) > n_best:
@@ -136,7 +139,7 @@ class _Sentence:
             return True
         if len(self.finished) < decoding.n_best or decoding.sampling:
             return False
-        if decoding.beam_size == 1:
+        if decoding.beam_size == 1 or (decoding.early_stopping and self.num_finished >= decoding.beam_size):
             return True
         (negative_unmet, score), _ = self.finished[0]
         return negative_unmet == 0 and best_live / length_penalty(self.max_length, decoding) <= score

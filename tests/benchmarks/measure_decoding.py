@@ -26,6 +26,7 @@ class Mtkit:
             batch_tokens=1 << 20,  # batches are of so many sentences, however long they are
             precision=job["precision"],
             length_penalty=job["length_penalty"],
+            early_stopping=job["early_stopping"],
             max_length_ratio=1e-6,
             max_length_extra=job["max_length"] - 1,
         )

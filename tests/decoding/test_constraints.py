@@ -60,6 +60,16 @@ def test_every_phrase_appears(make_model, run, rescore, beam_size, seed):
             )
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_early_stopping_waits_for_the_phrases(make_model, run, seed):
+    draw = random.Random(seed)
+    model, sources = make_model(40, seed), make_sources(6, seed)
+    guidance = [Guidance(required=make_required(draw, 40, draw.randint(1, 6))) for _ in sources]
+    found = run(model, sources, guidance, beam_size=3, early_stopping=True, max_length_extra=20)
+    for held_to, (best,) in zip(guidance, found, strict=True):
+        assert contains(best.token_ids, held_to.required)
+
+
 @pytest.mark.parametrize("beam_size", [1, 5])
 def test_phrases_without_room_to_spare_appear(make_model, run, beam_size):
     model = make_model(40)

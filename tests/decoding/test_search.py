@@ -155,6 +155,22 @@ class Script:
         return logits.log()
 
 
+class CountedModel:
+    """A model whose steps are counted."""
+
+    def __init__(self, model):
+        self.model = model
+        self.config, self.max_length = model.config, model.max_length
+        self.num_steps = 0
+
+    def start_decoding(self, src_ids, beam):
+        return self.model.start_decoding(src_ids, beam)
+
+    def decode_step(self, token_ids, state):
+        self.num_steps += 1
+        return self.model.decode_step(token_ids, state)
+
+
 class Prefixes:
     prefixes = None
 
@@ -186,6 +202,15 @@ def patient(prefix):
     return {A: 0.98, B: 0.02} if len(prefix) < 5 else {EOS: 0.98, A: 0.02}
 
 
+def lingering(prefix):
+    """The same, but the second likeliest beginning ends at once."""
+    if not prefix:
+        return {EOS: 0.4, A: 0.35, B: 0.25}
+    if prefix == (B,):
+        return {EOS: 0.9, A: 0.1}
+    return {A: 0.98, B: 0.02} if len(prefix) < 5 else {EOS: 0.98, A: 0.02}
+
+
 def test_the_search_goes_on_while_a_longer_hypothesis_can_still_win():
     # At the second step the empty hypothesis, at -0.69, leads by far over a live one at -0.94; but divided by a length
     # of six, that one wins.
@@ -202,6 +227,34 @@ def test_the_search_ends_once_no_live_hypothesis_can_win():
     assert num_steps == 1
     _, num_steps = follow(patient, beam_size=2, length_penalty=0, n_best=2)
     assert num_steps > 5
+
+
+def test_early_stopping_ends_at_as_many_finished_hypotheses_as_the_beam_holds():
+    # The empty hypothesis finishes first, the one that would win needs six steps; of those between only few may finish.
+    settings = {"beam_size": 2, "length_penalty": 1, "length_penalty_type": "length"}
+    (certain,), all_steps = follow(lingering, **settings)
+    (early,), fewer_steps = follow(lingering, early_stopping=True, **settings)
+    assert certain.token_ids == (A,) * 5
+    assert early.token_ids == (B,)  # the better of () and (B,), which finished first
+    assert fewer_steps == 2 < all_steps
+    assert early.score < certain.score
+
+
+@pytest.mark.parametrize("n_best", [1, 3])
+def test_early_stopping_never_finds_a_better_score_nor_takes_more_steps(make_model, make_sources, n_best):
+    sources, settings = make_sources(20), {"beam_size": 3, "n_best": n_best, "max_length_extra": 10}
+    counts = []
+    for early_stopping in (False, True):
+        counter = CountedModel(make_model(12))
+        decoding = DecodingSection(early_stopping=early_stopping, **settings)
+        with torch.inference_mode():
+            found = [search(counter, torch.tensor([source]), decoding)[0] for source in sources]
+        counts.append((counter.num_steps, found))
+    (certain_steps, certain), (early_steps, early) = counts
+    assert early_steps < certain_steps
+    assert [len(hypotheses) for hypotheses in early] == [len(hypotheses) for hypotheses in certain] == [n_best] * 20
+    pairs = [pair for both in zip(certain, early, strict=True) for pair in zip(*both, strict=True)]
+    assert all(theirs.score <= ours.score + 1e-5 for ours, theirs in pairs)
 
 
 def hidden(prefix):
