@@ -17,7 +17,7 @@ from mtkit.cli.options import (
     gather,
     recipe_option,
 )
-from mtkit.errors import DataError, RecipeError
+from mtkit.errors import DataError, ModelError, RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
 
@@ -120,6 +120,8 @@ def align(
         _print_table(rows, ("precision", "recall", "F1", "AER"), best=2)
     elif reverse_model is not None:
         other = _load(reverse_model, decoding, device, threads)
+        if reverse_tag is None:
+            _check_direction(loaded, other)
         turned = [(target_line, source_line) for source_line, target_line in pairs]
         section = decoding.model_copy(update={"tag": reverse_tag})
         reverse = align_pairs(other, turned, _list_settings(other), section, words)
@@ -194,6 +196,17 @@ def _check(setting: Setting, loaded: LoadedModel) -> None:
     check_layer(setting.layer, loaded.model.config.num_decoder_layers)
 
 
+def _check_direction(loaded: LoadedModel, other: LoadedModel) -> None:
+    """Refuse a second model that is known to translate another way than back."""
+    here, there = ((one.source_language, one.target_language) for one in (loaded, other))
+    if None not in (*here, *there) and there != here[::-1]:
+        raise ModelError(
+            f"it translates from {there[0]} to {there[1]}, and {loaded.path} from {here[0]} to {here[1]}",
+            at=f"--reverse-model {other.path}",
+            fix="give a model of the other direction, or the --reverse-tag of one that has both",
+        )
+
+
 def _name(setting: Setting) -> tuple[str, AlignmentStep]:
     return "mean of all" if setting.layer is None else str(setting.layer), setting.step
 
@@ -207,10 +220,11 @@ def _print_table(rows: Sequence[tuple[Setting, tuple[float | str, ...]]], column
     console.print_table(None, ["layer", "step", *columns], shown)
     if len(rows) > 1:
         setting, _ = max(rows, key=lambda row: row[1][best])
-        flags = "" if setting.layer is None else f"--set decoding.alignment_layer={setting.layer} "
+        flags = [] if setting.layer is None else [f"--set decoding.alignment_layer={setting.layer}"]
         if setting.step != "output":
-            flags += f"--set decoding.alignment_step={setting.step}"
-        console.say(f"best {columns[best]}: layer {_name(setting)[0]}, step {setting.step}; {flags or 'the default'}")
+            flags.append(f"--set decoding.alignment_step={setting.step}")
+        how = " ".join(flags) or "the default"
+        console.say(f"best {columns[best]}: layer {_name(setting)[0]}, step {setting.step}; {how}")
 
 
 def _write(links: Sequence[Sequence[tuple[int, int]]], output: Path | None) -> None:

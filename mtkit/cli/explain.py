@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mtkit.inspection.explanation import Explanation
 
-_LOOK = "What to look at (text, .png, .svg and .pdf; a page and JSON hold everything)"
+_LOOK = "What to look at (a page and JSON hold everything)"
 _PICTURES = (".png", ".svg", ".pdf")
 _SUFFIXES = (".html", *_PICTURES, ".json")
 _NUM_SHOWN = 3

@@ -14,9 +14,10 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from mtkit.cli.options import QuietOption
 from mtkit.errors import (
@@ -31,24 +32,33 @@ from mtkit.errors import (
 from mtkit.runtime.memory import is_out_of_memory
 from mtkit.version import __version__
 
-# The commands, in the order of the help; each is a function in a module of its own.
-_COMMANDS = {
-    "prepare": "mtkit.cli.prepare:prepare",
-    "train": "mtkit.cli.train:train",
-    "translate": "mtkit.cli.translate:translate",
-    "explain": "mtkit.cli.explain:explain",
-    "align": "mtkit.cli.align:align",
-    "evaluate": "mtkit.cli.evaluate:evaluate",
-    "score": "mtkit.cli.score:score",
-    "run": "mtkit.cli.run:run",
-    "serve": "mtkit.cli.serve:serve",
-    "import": "mtkit.cli.import_model:import_model",
-    "export": "mtkit.cli.export:export",
-    "average": "mtkit.cli.average:average",
-    "embed": "mtkit.cli.embed:embed",
-    "info": "mtkit.cli.info:info",
-    "options": "mtkit.cli.options_table:options",
+# The commands, in the order of the help and under its headings; each is a function in a module of its own.
+_PANELS = {
+    "From text to a scored model": {
+        "run": "mtkit.cli.run:run",
+        "prepare": "mtkit.cli.prepare:prepare",
+        "train": "mtkit.cli.train:train",
+        "translate": "mtkit.cli.translate:translate",
+        "evaluate": "mtkit.cli.evaluate:evaluate",
+    },
+    "A closer look": {
+        "score": "mtkit.cli.score:score",
+        "explain": "mtkit.cli.explain:explain",
+        "align": "mtkit.cli.align:align",
+        "embed": "mtkit.cli.embed:embed",
+    },
+    "Models in and out": {
+        "serve": "mtkit.cli.serve:serve",
+        "import": "mtkit.cli.import_model:import_model",
+        "export": "mtkit.cli.export:export",
+        "average": "mtkit.cli.average:average",
+    },
+    "What there is": {
+        "info": "mtkit.cli.info:info",
+        "options": "mtkit.cli.options_table:options",
+    },
 }
+_COMMANDS = {name: (place, panel) for panel, places in _PANELS.items() for name, place in places.items()}
 
 _STOPPED: dict[object, str] = {EXIT_INTERRUPTED: "interrupted", EXIT_TERMINATED: "terminated"}
 
@@ -57,6 +67,29 @@ _SUGGESTION = re.compile(r"(.*?)\.?(?: Did you mean (.*)\?| \(Possible options: 
 
 # Typer raises a usage error of click's, or of its own copy of click, by its version; BadParameter is one in both.
 _UsageError: type = typer.BadParameter.__mro__[1]
+
+
+class _Command(TyperCommand):
+    """A command whose help shows no type beside a switch, which takes no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, that of the help included."""
+        return _hide_types_of_switches(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """The same for the options that stand before a command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, that of the help included."""
+        return _hide_types_of_switches(super().get_params(ctx))
+
+
+def _hide_types_of_switches(params: list[Any]) -> list[Any]:
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
 
 
 def _show_version(value: bool) -> None:
@@ -78,6 +111,7 @@ def build_app(names: Iterable[str] = _COMMANDS) -> typer.Typer:
     """Return the command line with some of its commands: each that it has costs time to set up."""
     app = typer.Typer(
         name="mtkit",
+        cls=_Group,
         help="Train, run and score sequence-to-sequence translation models.\n\n"
         "From text to a scored model in one command: `mtkit run quickstart -o quickstart`.",
         add_completion=False,
@@ -87,8 +121,9 @@ def build_app(names: Iterable[str] = _COMMANDS) -> typer.Typer:
     )
     app.callback()(_root)
     for name in names:
-        module, _, function = _COMMANDS[name].partition(":")
-        app.command(name)(getattr(importlib.import_module(module), function))
+        place, panel = _COMMANDS[name]
+        module, _, function = place.partition(":")
+        app.command(name, cls=_Command, rich_help_panel=panel)(getattr(importlib.import_module(module), function))
     return app
 
 

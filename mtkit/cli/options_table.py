@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import shutil
+import sys
+import textwrap
 import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -13,7 +16,6 @@ from pydantic.fields import FieldInfo
 
 from mtkit.config.loading import iter_fields
 from mtkit.errors import RecipeError
-from mtkit.runtime import console
 
 _TYPE_NAMES = {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path"}
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
@@ -27,7 +29,8 @@ def options(
 ) -> None:
     """List every field of a recipe, with type, bounds, default and meaning.
 
-    A field is set in a recipe file, or with `--set FIELD=VALUE` on any command. N stands for an index from 0.
+    A field is set in a recipe file, or with `--set FIELD=VALUE` on the commands that have it. N stands for an index
+    from 0.
 
     Example: `mtkit options training`
     """
@@ -35,8 +38,17 @@ def options(
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=2))  # noqa: T201
         return
-    table = [[row["field"], row["type"], _show_default(row["default"]), row["help"]] for row in rows]
-    console.print_table(None, ["field", "type", "default", "meaning"], table)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for row in rows:
+        default = _show_default(row["default"])
+        print("  ".join([row["field"], row["type"], *([f"[default: {default}]"] if default else [])]))  # noqa: T201
+        print(_indent(row["help"], width))  # noqa: T201
+
+
+def _indent(text: str, width: int | None) -> str:
+    """Return a text as lines that begin with four spaces, folded to a terminal's width if there is one."""
+    lines = [text] if width is None else textwrap.wrap(text, max(20, width - 4))
+    return textwrap.indent("\n".join(lines), "    ")
 
 
 def _select(section: str | None) -> list[tuple[str, FieldInfo]]:

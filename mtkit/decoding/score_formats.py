@@ -18,6 +18,8 @@ TARGET_NAMES = ("target", "translation")
 
 _DIGITS = 6
 _VALUE_NAMES = {"none": "log_prob", "mean": "mean_log_prob", "penalty": "score"}
+# What mtkit says of a translation by its model: of another model than this one if it stands in the input.
+_NUMBERS = (*_VALUE_NAMES.values(), "tokens", "token_log_probs")
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class TableAnswers:
 
 @dataclass
 class JsonAnswers:
-    """Objects with what was read, by name, and the numbers.
+    """Objects with what was read, by name, and the numbers; those of an earlier answer of mtkit's are left out.
 
     Args:
         normalize: The number to tell.
@@ -148,6 +150,8 @@ class JsonAnswers:
             answer: dict[str, Any] = {"source": pair.record.source, "target": pair.target}
         else:
             answer = self.reader.name_fields(pair.record)
+            if _VALUE_NAMES["none"] in answer:
+                answer = {name: value for name, value in answer.items() if name not in _NUMBERS}
         kinds: list[Normalize] = ["none", "mean", "penalty"] if self.is_full else [self.normalize]
         for kind in kinds:
             answer[_VALUE_NAMES[kind]] = _round(find_value(score, kind))

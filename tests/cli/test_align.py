@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import pytest
 
 SOURCE = ["the big dog runs.", "", "a cat sees the man"]
@@ -52,6 +55,27 @@ def test_agreement_with_the_other_direction(align, texts, model_folder):
     assert "F1 between both" in header
     assert len(rows) == 4
     assert "best F1 between both" in result.err
+
+
+def test_a_second_model_of_the_same_direction_is_refused(run, texts, model_folder, tmp_path):
+    folders = {}
+    for languages in (("en", "de"), ("de", "en"), ("fr", "en")):
+        folder = folders["-".join(languages)] = tmp_path / "-".join(languages)
+        shutil.copytree(model_folder, folder)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config |= dict(zip(("source_language", "target_language"), languages, strict=True))
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+    def align(*arguments):
+        return run("align", "-m", folders["en-de"], "--threads", "1", *texts, "--reverse-model", *arguments)
+
+    for other in ("en-de", "fr-en"):
+        result = align(folders[other])
+        assert (result.code, result.out) == (4, "")
+        assert f"it translates from {other.replace('-', ' to ')}" in result.err
+        assert "other direction" in result.fixes[0]
+    assert align(folders["en-de"], "--reverse-tag", "<2de>").code == 0
+    assert align(folders["de-en"]).code == align(model_folder).code == 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -128,6 +129,20 @@ def test_each_kind_of_end_has_its_exit_code(failing, exc, code, said):
     assert (result.code, result.out) == (code, "")
     assert result.err.startswith(said)
     assert ("Traceback" in result.err) == ("this is a bug in mtkit" in result.err) == (code == 1)
+
+
+@pytest.mark.parametrize("command", [[], ["average"]])
+def test_a_switch_has_no_type_in_the_help(run, command):
+    help_text = run(*command, "--help").out
+    (line,) = [line for line in help_text.splitlines() if "--quiet" in line]
+    assert line.split()[1:5] == ["--quiet", "-q", "Print", "only"]
+
+
+def test_every_command_stands_under_a_heading(run):
+    lines = run("--help").out.splitlines()
+    named = {line.split()[1] for line in lines if re.match(r"│ [a-z]", line)}
+    assert named == set(COMMANDS)
+    assert not any("─ Commands ─" in line for line in lines)
 
 
 @pytest.mark.parametrize("arguments", [["options"], ["options", "--json"], ["--help"], ["--version"]])

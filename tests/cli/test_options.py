@@ -10,13 +10,28 @@ from mtkit.errors import RecipeError
 def test_the_table_lists_every_field(run):
     result = run("options")
     assert result.code == 0
-    listed = [line.split(" ")[0] for line in result.out.splitlines()[1:]]
+    listed = [line.split(" ")[0] for line in result.out.splitlines()[::2]]
     assert listed == [name for name, _ in iter_fields()]
 
 
 def test_the_table_tells_type_bounds_default_and_meaning(run):
-    (line,) = [line for line in run("options", "training").out.splitlines() if "label_smoothing" in line]
-    assert " ".join(line.split()) == "training.label_smoothing number >= 0, < 1 0.1 Label smoothing."
+    lines = run("options", "training").out.splitlines()
+    (place,) = [place for place, line in enumerate(lines) if "label_smoothing" in line]
+    assert lines[place : place + 2] == [
+        "training.label_smoothing  number >= 0, < 1  [default: 0.1]",
+        "    Label smoothing.",
+    ]
+
+
+def test_a_meaning_is_folded_to_the_terminal(run, monkeypatch):
+    whole = run("options", "decoding.early_stopping").out
+    assert len(whole.splitlines()) == 2
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    folded = run("options", "decoding.early_stopping").out
+    assert len(folded.splitlines()) > 3
+    assert all(line.startswith("    ") and len(line) <= 50 for line in folded.splitlines()[1:])
+    assert folded.split() == whole.split()
 
 
 @pytest.mark.parametrize(
@@ -41,7 +56,7 @@ def test_json_describes_a_field(run, field, type_, default):
 
 
 def test_a_part_of_a_recipe_is_shown_alone(run):
-    shown = run("options", "corpus.filters").out.splitlines()[1:]
+    shown = run("options", "corpus.filters").out.splitlines()[::2]
     assert shown
     assert all(line.startswith("corpus.filters.") for line in shown)
 

@@ -124,6 +124,15 @@ def test_what_translate_answers_can_be_scored(run, score, model_folder, write, k
     assert all(float(row[3]) < 0 for row in rows)
 
 
+def test_numbers_of_another_model_do_not_stand_beside_ours(score, write):
+    others = {"source": "a dog", "target": "a cat", "score": 5, "log_prob": 7, "tokens": ["x"], "id": 1}
+    judged = {"source": "a dog", "target": "a cat", "score": 5}  # a person's score, say
+    result = score(write("a.jsonl", [json.dumps(others), json.dumps(judged)]), "--normalize", "mean")
+    first, second = (json.loads(line) for line in result.out.splitlines())
+    assert list(first) == ["source", "target", "id", "mean_log_prob"]
+    assert list(second) == ["source", "target", "score", "mean_log_prob"]
+
+
 def test_columns_of_that_name_are_replaced(score, write):
     table = write("a.tsv", "log_prob\tsource\ttarget\n7\ta dog\ta cat\n")
     header, row = score(table, "--tokens").out.splitlines()
