@@ -17,6 +17,7 @@ from mtkit.runtime.files import atomic_file
 
 if TYPE_CHECKING:
     from mtkit.config.decoding import DecodingSection
+    from mtkit.config.model_folder import ModelFolderConfig
     from mtkit.documents.formats import DocumentFormat
     from mtkit.documents.options import DocumentOptions
 
@@ -56,6 +57,7 @@ def translate_file(
     from mtkit.documents.formats import read_document
 
     config = read_config(models[0])
+    _compare_languages(options, config)
     options = replace(
         options,
         source_language=options.source_language or config.source_language,
@@ -82,6 +84,18 @@ def translate_file(
         more = ", …" if len(translated.left) > _SHOWN_PLACES else ""
         console.warn(f"{name}: left untranslated: {places}{more}")
     console.say(str(translated.summary))
+
+
+def _compare_languages(options: DocumentOptions, config: ModelFolderConfig) -> None:
+    """Warn if a person says another language than the model, of which files may say their own varieties."""
+    from mtkit.corpus.bilingual_xml import is_same_language
+
+    for name, wanted, own, direction in (
+        ("--source-language", options.source_language, config.source_language, "from"),
+        ("--target-language", options.target_language, config.target_language, "into"),
+    ):
+        if not is_same_language(wanted, own):
+            console.warn(f"{name} is {wanted}, but the model says that it translates {direction} {own}")
 
 
 def _read(file: Path | None) -> bytes:

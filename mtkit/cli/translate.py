@@ -36,6 +36,14 @@ _CONTROL = "Constraints"
 _SAMPLING = "Sampling and reranking"
 _OUTPUT = "Answers"
 _DOCUMENTS = "Documents"
+# Which documents a wish is for.
+_CATALOGS: tuple[DocumentFormat, ...] = ("po", "xliff", "tmx")
+_FITTING: dict[str, tuple[DocumentFormat, ...]] = {
+    "--fill": _CATALOGS,
+    "--no-mark": _CATALOGS,
+    "--accelerator": ("po",),
+    "--max-width": ("srt", "vtt"),
+}
 
 
 def translate(
@@ -157,7 +165,7 @@ def translate(
         str | None,
         typer.Option(
             "--source-language",
-            help="Of the document. [default: the model's]",
+            help="Of the document, whose sentences end by its rules. [default: the model's]",
             show_default=False,
             rich_help_panel=_DOCUMENTS,
         ),
@@ -166,7 +174,7 @@ def translate(
         str | None,
         typer.Option(
             "--target-language",
-            help="Of the translation. [default: the model's]",
+            help="Of the translation, as po, xliff and tmx say it. [default: the model's]",
             show_default=False,
             rich_help_panel=_DOCUMENTS,
         ),
@@ -225,6 +233,14 @@ def translate(
     written = {"-o": output, "--scores": scores, "--alignment-file": alignment_file}
     check_places({"the input": file, "--glossary": glossary}, written)
 
+    document_options = {
+        "--fill": fill != "empty",
+        "--no-mark": not mark,
+        "--accelerator": accelerator is not None,
+        "--max-width": max_width is not None,
+        "--source-language": source_language is not None,
+        "--target-language": target_language is not None,
+    }
     document_format = _find_document(format_name, file)
     if document_format is not None:
         from mtkit.cli.documents import translate_file
@@ -239,18 +255,15 @@ def translate(
         }
         problem = f"is for lines, and the input is a document ({document_format})"
         refuse_options(line_options, problem, "read the input as lines: --format lines")
+        for option, formats in _FITTING.items():
+            if document_format not in formats:
+                problem = f"is for {', '.join(formats)}, and the input is a document ({document_format})"
+                given = {option: document_options[option]}
+                refuse_options(given, problem, f"say what document it is, as in --format {formats[0]}")
         options = DocumentOptions(fill, mark, accelerator, source_language, target_language, max_width)
         translate_file(model, file, output, document_format, options, decoding, device, threads, glossary)
         return
 
-    document_options = {
-        "--fill": fill != "empty",
-        "--no-mark": not mark,
-        "--accelerator": accelerator is not None,
-        "--max-width": max_width is not None,
-        "--source-language": source_language is not None,
-        "--target-language": target_language is not None,
-    }
     problem = "is for documents, and the input is read as lines"
     refuse_options(document_options, problem, "say what document it is, as in --format po")
 

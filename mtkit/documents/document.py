@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -71,3 +71,20 @@ class Document(Protocol):
         Args:
             translations: Of each segment.
         """
+
+
+class MarkingDocument:
+    """What documents share that mark the segments left untranslated."""
+
+    def __init__(self) -> None:
+        self._segments: list[Segment] = []
+        self._untranslated: frozenset[int] = frozenset()
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """What is to be translated, in the document's order."""
+        return self._segments
+
+    def mark_untranslated(self, places: Collection[int]) -> None:
+        """Mark these segments, by their index, in what is rendered next as still in need of a translation."""
+        self._untranslated = frozenset(places)

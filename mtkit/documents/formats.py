@@ -9,6 +9,7 @@ from typing import Literal
 from mtkit.documents.document import Document
 from mtkit.documents.options import DocumentOptions
 from mtkit.errors import DataError
+from mtkit.runtime import console
 
 DocumentFormat = Literal["po", "xliff", "tmx", "html", "markdown", "srt", "vtt", "text"]
 
@@ -76,7 +77,7 @@ def _read(content: bytes, format_name: DocumentFormat, name: str | Path, options
         case "html":
             from mtkit.documents.html import read_html
 
-            return read_html(content, options.source_language)
+            return read_html(content, options.source_language, lambda problem: console.warn(f"{name}: {problem}"))
         case "markdown":
             from mtkit.documents.markdown import read_markdown
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 
 from mtkit.documents.document import Document, Protected
@@ -32,7 +32,9 @@ _READ_METADATA = {
 }  # fmt: skip
 
 
-def read_html(content: bytes, language: str | None = None) -> Document:
+def read_html(
+    content: bytes, language: str | None = None, warn: Callable[[str], None] = lambda problem: None
+) -> Document:
     """Read HTML: a page or a fragment, well-formed or not.
 
     A segment is a sentence of a block, or an attribute that people read. Inline elements are protected stretches of
@@ -43,6 +45,7 @@ def read_html(content: bytes, language: str | None = None) -> Document:
     Args:
         content: The file. The encoding is that of its byte order mark, else the charset that it declares, else UTF-8.
         language: Of the text, for the ends of sentences.
+        warn: Called with a line that says what is left as it is for its broken markup.
 
     Raises:
         DataError: The bytes are not of that encoding, or sentencex is not installed.
@@ -50,7 +53,10 @@ def read_html(content: bytes, language: str | None = None) -> Document:
     head = content[:1024]
     declared = _XML_ENCODING.search(head) or _CHARSET.search(head)
     text, encoding = decode_text(content, None if declared is None else declared[1].decode("ascii", "replace"))
-    return SpanDocument(text, encoding, find_html_blocks(text, language), errors="xmlcharrefreplace")
+    reader = _Reader(text, language)
+    if reader.unended_line is not None:
+        warn(f"line {reader.unended_line}: a tag or comment that never ends; what follows it is left as it is")
+    return SpanDocument(text, encoding, reader.blocks, errors="xmlcharrefreplace")
 
 
 def find_html_blocks(text: str, language: str | None = None) -> list[Block]:
@@ -74,8 +80,12 @@ class _Reader:
         # An inline element that is kept as one: the depth of its parent, its start and what a reader sees of it.
         self._whole: tuple[int, int] | None = None
         self._shown: list[str] = []
+        # Where a tag or comment stands that takes the rest of the text.
+        self.unended_line: int | None = None
         for token in tokenize_html(text):
             self._read(token)
+            if token.never_ends:
+                self.unended_line = self._lines.find_line(token.start)
         self._end_whole(len(text))
         self._end_run()
 
@@ -175,19 +185,12 @@ class _Reader:
         self._pairs = PairFinder()
 
 
-def find_tag_blocks(text: str, start: int, end: int, lines: LineNumbers) -> list[Block]:
-    """Return the blocks of the attributes that people read of a start tag in a text of another format.
-
-    Args:
-        text: The document's.
-        start: First character of the tag.
-        end: The character after its last.
-        lines: Of the text.
-    """
-    tokens = tokenize_html(text[start:end])
+def find_tag_blocks(tag: str) -> list[Block]:
+    """Return the blocks of the attributes that people read of a start tag; none of what is no such tag."""
+    tokens = tokenize_html(tag)
     if len(tokens) != 1 or tokens[0].kind != "start":
-        return []  # such as a tag of several lines in a quote, with the quote's marks in it
-    return _find_attribute_blocks(text, replace(tokens[0], start=start, end=end), lines)
+        return []
+    return _find_attribute_blocks(tag, tokens[0], LineNumbers(tag))
 
 
 def _find_attribute_blocks(text: str, token: Token, lines: LineNumbers) -> list[Block]:

@@ -17,6 +17,10 @@ from mtkit.documents.slots import Slot, iter_text_slots
 
 TokenKind = Literal["start", "end", "text", "other"]
 _REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);?")
+# What stands in a tag, up to its end or, where a quote or the tag is never closed, to that of the text.
+_IN_TAG = re.compile(r"""(?:[^>"'=]+|=\s*(?:"[^"]*(?:"|\Z)|'[^']*(?:'|\Z))?|["'])*""")
+# Stands for "&" while the parser reads: of what it takes for a broken reference, it makes the rest text, tags too.
+_AMPERSAND = "\ufdd0"
 _ATTRIBUTE = re.compile(r"""[\s/]*([^\s/>=][^\s/>=]*)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s>"'][^\s>]*)?)?""")
 
 
@@ -46,6 +50,7 @@ class Token:
         name: Of a tag, in lower case.
         attributes: Of a start tag, decoded; the first of each name.
         is_closed: Whether a start tag ends with `/>`.
+        never_ends: Whether it is a tag or comment without an end, so that it takes the rest of the text.
     """
 
     kind: TokenKind
@@ -54,6 +59,7 @@ class Token:
     name: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     is_closed: bool = False
+    never_ends: bool = False
 
 
 class _Tokenizer(HTMLParser):
@@ -62,7 +68,7 @@ class _Tokenizer(HTMLParser):
         self.tokens: list[Token] = []
         # The parser counts lines by "\n".
         self._line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
-        self.feed(text)
+        self.feed(text.replace("&", _AMPERSAND))
         self.close()
 
     def _add(self, kind: TokenKind, length: int = 0, name: str = "") -> Token:
@@ -74,7 +80,7 @@ class _Tokenizer(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         token = self._add("start", name=tag)
         for name, value in attrs:
-            token.attributes.setdefault(name, value or "")
+            token.attributes.setdefault(name, html.unescape((value or "").replace(_AMPERSAND, "&")))
         token.is_closed = (self.get_starttag_text() or "").endswith("/>")
 
     def handle_endtag(self, tag: str) -> None:
@@ -86,11 +92,33 @@ class _Tokenizer(HTMLParser):
     def handle_data(self, data: str) -> None:
         self._add("text", len(data))
 
-    def handle_entityref(self, name: str) -> None:
-        self._add("text", len(name) + 1)
+    def parse_starttag(self, i: int) -> int:
+        end = super().parse_starttag(i)
+        if end < 0 and (match := _IN_TAG.match(self.rawdata, i)) and match.end() < len(self.rawdata):
+            return end  # it ends, but is damaged
+        return self._end_at_last(end)
 
-    def handle_charref(self, name: str) -> None:
-        self._add("text", len(name) + 2)
+    def parse_endtag(self, i: int) -> int:
+        return self._end_at_last(super().parse_endtag(i))
+
+    def parse_comment(self, i: int, report: bool = True) -> int:
+        return self._end_at_last(super().parse_comment(i, report))
+
+    def parse_pi(self, i: int) -> int:
+        return self._end_at_last(super().parse_pi(i))
+
+    def parse_html_declaration(self, i: int) -> int:
+        return self._end_at_last(super().parse_html_declaration(i))
+
+    def _end_at_last(self, end: int) -> int:
+        """Return where markup ends; one that never does takes the rest of the text, as in browsers.
+
+        The parsers of some Python versions would try each later mark too, and read to the text's end for each.
+        """
+        if end >= 0 or self.cdata_elem is not None:
+            return end
+        self._add("other").never_ends = True
+        return len(self.rawdata)
 
     def parse_marked_section(self, i: int, report: int = 1) -> int:
         # The parser of some Python versions raises for one without a known name.
@@ -123,7 +151,7 @@ def tokenize_html(text: str) -> list[Token]:
         following = found[index + 1].start if index + 1 < len(found) else len(text)
         if token.start > place:
             tokens.append(Token("other", place, token.start))
-        if token.kind != "text" or (text[token.end : following] == ";" and text[token.start] == "&"):
+        if token.kind != "text":
             token.end = following
         if tokens and token.kind == tokens[-1].kind == "text" and tokens[-1].end == token.start:
             tokens[-1].end = token.end

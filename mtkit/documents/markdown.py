@@ -20,7 +20,7 @@ from mtkit.runtime import console
 _MOST_TRIES = 100
 # An attribute that may be another one in a translation.
 _ATTRIBUTE = re.compile(
-    rf"""\s({"|".join(READ_ATTRIBUTES)}|content|value)\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)""", re.IGNORECASE
+    rf"""[\s>]({"|".join(READ_ATTRIBUTES)}|content|value)\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)""", re.IGNORECASE
 )
 _DELIMITERS = {"*", "_", "**", "__", "~", "~~"}
 
@@ -191,24 +191,42 @@ def _build_blocks(
 
 
 def _build_html_blocks(text: str, run: Run, lines: LineNumbers, language: str | None) -> Iterable[Block]:
-    """Yield the blocks of HTML in Markdown; of HTML in a quote, whose lines start with a mark, none."""
-    source = text[run.start : run.end]
-    if re.search(r"^[ \t]*>", source, re.MULTILINE):
-        return
-    for block in find_html_blocks(source, language):
-        units = []
-        for unit in block.units:
-            slots = tuple(replace(slot, start=slot.start + run.start, end=slot.end + run.start) for slot in unit.slots)
-            place = f"line {lines.find_line(slots[0].start)}"
-            units.append(Unit(replace(unit.segment, place=place), slots))
-        yield replace(block, units=tuple(units))
+    """Yield the blocks of HTML in Markdown."""
+    for block in find_html_blocks(run.html, language):
+        yield _move_block(block, text, run.html, run.start, lines)
 
 
 def _build_attribute_blocks(text: str, run: Run, lines: LineNumbers) -> Iterable[Block]:
     """Yield the blocks of the attributes of HTML tags in a run."""
-    for start, end in run.tags:
-        for block in find_tag_blocks(text, start, end, lines):
-            yield replace(block, escape=_escape_bars(block.escape)) if run.kind == "TableCell" else block
+    for start, tag in run.tags:
+        for block in find_tag_blocks(tag):
+            moved = _move_block(block, text, tag, start, lines)
+            yield replace(moved, escape=_escape_bars(moved.escape)) if run.kind == "TableCell" else moved
+
+
+def _move_block(block: Block, text: str, html: str, start: int, lines: LineNumbers) -> Block:
+    """Return a block of HTML as one of the document that it stands in, with the quote marks before its lines there.
+
+    Args:
+        block: Of the HTML.
+        text: Of the document.
+        html: With spaces in place of quote marks.
+        start: Where it stands in the document.
+        lines: Of the document.
+    """
+    units = []
+    for unit in block.units:
+        slots = tuple(replace(slot, start=slot.start + start, end=slot.end + start) for slot in unit.slots)
+        place = f"line {lines.find_line(slots[0].start)}"
+        units.append(Unit(replace(unit.segment, place=place), slots))
+    moved = replace(block, units=tuple(units))
+    if block.flow is None:
+        return moved
+    margin = len(block.flow.newline.lstrip("\r\n"))
+    second = html.find("\n", block.start) + 1
+    marks = text[start + second : start + second + margin].rfind(">") + 1
+    written = block.flow.newline[: -margin or None] + text[start + second :][:marks]
+    return replace(moved, flow=replace(block.flow, newline=written + block.flow.newline[len(written) :]))
 
 
 def _escape_bars(escape: Callable[[str, bool], str]) -> Callable[[str, bool], str]:

@@ -36,7 +36,9 @@ class Run:
         start: Its first character.
         end: The character after its last.
         alts: Slots of the descriptions of images in it.
-        tags: Places of the start tags of HTML in it, but for those that are left as they are with their content.
+        tags: The start tags of HTML in it, each with its first character, but for those that are left as they are with
+            their content.
+        html: Of a block of HTML its text. In this one as in those of tags, spaces stand in place of quote marks.
     """
 
     kind: str
@@ -44,7 +46,8 @@ class Run:
     start: int = 0
     end: int = 0
     alts: list[list[Slot]] = field(default_factory=list)
-    tags: list[tuple[int, int]] = field(default_factory=list)
+    tags: list[tuple[int, str]] = field(default_factory=list)
+    html: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ def read_runs(text: str) -> list[Run]:
     runs: list[Run] = []
     blocks: list[str] = []
     inline: list[_Event] = []
+    html: list[_Event] = []
     depth = 0
 
     def end_run() -> None:
@@ -83,9 +87,13 @@ def read_runs(text: str) -> list[Run]:
             else:
                 blocks.pop()
                 if event.name == "HtmlBlock":
-                    runs.append(Run("Html", start=event.start, end=event.end))
+                    found = _read_html(text, event, html)
+                    runs.append(Run("Html", start=event.start, end=event.end, html=found))
+                    html.clear()
         elif event.kind == "Rule":
             end_run()
+        elif event.kind == "Html":
+            html.append(event)
         elif not blocks or blocks[-1] not in {"CodeBlock", "HtmlBlock", "MetadataBlock"}:
             depth += (event.kind == "Start") - (event.kind == "End")
             inline.append(event)
@@ -141,6 +149,32 @@ def _find_characters(text: str) -> Sequence[int]:
     return places
 
 
+def _read_html(text: str, block: _Event, events: Sequence[_Event]) -> str:
+    """Return the text of a block of HTML with spaces in place of the quote marks at the starts of its lines."""
+    found = ""
+    place = block.start
+    for event in events:
+        found += text[place : event.start].replace(">", " ") + text[event.start : event.end]
+        place = event.end
+    return found + text[place : block.end]
+
+
+def _hide_marks(source: str, value: str) -> str:
+    """Return the source of inline HTML with spaces in place of the quote marks at the starts of its lines.
+
+    Args:
+        source: As it stands in the document.
+        value: Without what stands there before its lines.
+    """
+    lines, own = source.split("\n"), value.split("\n")
+    if len(lines) != len(own):
+        return source
+    margins = [
+        len(line.removesuffix("\r")) - len(kept.removesuffix("\r")) for line, kept in zip(lines, own, strict=True)
+    ]
+    return "\n".join(line[:n].replace(">", " ") + line[n:] for line, n in zip(lines, margins, strict=True))
+
+
 def _build_run(text: str, kind: str, events: list[_Event]) -> Run:
     builder = _RunBuilder(text)
     builder.read(events)
@@ -153,7 +187,7 @@ class _RunBuilder:
     def __init__(self, text: str) -> None:
         self.slots: list[Slot] = []
         self.alts: list[list[Slot]] = []
-        self.tags: list[tuple[int, int]] = []
+        self.tags: list[tuple[int, str]] = []
         self._text = text
         self._pairs = PairFinder()
         self._place = 0
@@ -260,7 +294,7 @@ class _RunBuilder:
 
     def _read_tag(self, event: _Event) -> None:
         text = self._text[event.start : event.end]
-        match = _TAG.match(text)
+        match = _TAG.match(event.value)
         protected = Protected(text)
         if match and match[1]:
             pair = self._pairs.close("<" + match[2].lower())
@@ -275,7 +309,7 @@ class _RunBuilder:
         for event in events:
             match = _TAG.match(event.value) if event.kind == "InlineHtml" else None
             if match and not match[1] and not _is_kept(event.value, match[2].lower()):
-                self.tags.append((event.start, event.end))
+                self.tags.append((event.start, _hide_marks(self._text[event.start : event.end], event.value)))
 
     def _read_whole(self, event: _Event, inside: list[_Event]) -> None:
         """Read an image or an autolink, with what a reader sees of it."""

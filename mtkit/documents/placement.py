@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Literal
 
 import numpy as np
 
@@ -35,6 +36,11 @@ class Hidden:
     offset: int
     space_before: bool = False
     space_after: bool = False
+
+    @property
+    def is_break(self) -> bool:
+        """Whether it ends a line as it is written."""
+        return self.part.text[-1:].isspace()
 
 
 @dataclass
@@ -72,7 +78,8 @@ def place_hidden(
     placed: list[tuple[int, Hidden]] = []
     _place(_build_tree(hidden), (0, len(source)), (0, len(target)), words, placed)
     free = sorted(((_leave(offset, taken), item) for offset, item in placed), key=_get_offset)
-    return [_insert(target, offset, [item for _, item in group]) for offset, group in groupby(free, _get_offset)]
+    groups = groupby(free, _get_offset)
+    return [_insert(source, target, offset, [item for _, item in group]) for offset, group in groups]
 
 
 def _get_offset(placed: tuple[int, Hidden]) -> int:
@@ -229,8 +236,11 @@ def _leave(offset: int, taken: Sequence[Span]) -> int:
     return taken[around[0]][1] if around else offset
 
 
-def _insert(target: str, offset: int, items: Sequence[Hidden]) -> Insertion:
-    """Return what to put at a place: what stands alone brings the white space that it had."""
+def _insert(source: str, target: str, offset: int, items: Sequence[Hidden]) -> Insertion:
+    """Return what to put at a place: what stands alone brings the white space that it had.
+
+    Between words there is some too on a side where it had none, but stood beside a mark, as in `the dog <img>.`.
+    """
     parts: list[str | Protected] = []
     first = last = offset
     opens = items[0].part.kind == "open" and offset > 0
@@ -247,8 +257,20 @@ def _insert(target: str, offset: int, items: Sequence[Hidden]) -> Insertion:
             last += 1
         inserted = [item.part for item in items]
         before, behind = inserted[: alone[0]], inserted[alone[-1] + 1 :]
-        parts += [*before, " "] if items[alone[0]].space_before else before
+        head, tail = items[alone[0]], items[alone[-1]]
+        is_apart = last > offset and target[last].isalnum() and target[offset - 1].isalnum()
+        leads = head.space_before or (is_apart and tail.space_after and _is_mark(source, head.offset, -1))
+        follows = tail.space_after or (is_apart and not tail.is_break and _is_mark(source, tail.offset, 1))
+        parts += [*before, " "] if leads else before
         parts += inserted[alone[0] : alone[-1] + 1]
-        parts += [" ", *behind] if items[alone[-1]].space_after else behind
+        parts += [" ", *behind] if follows else behind
         return first, last, tuple(parts)
     return first, last, (*parts, *(item.part for item in items))
+
+
+def _is_mark(source: str, offset: int, step: Literal[-1, 1]) -> bool:
+    """Return whether the character before (-1) or behind (1) a place of the source, blanks left out, is no letter."""
+    place = offset if step == 1 else offset - 1
+    while 0 <= place < len(source) and source[place].isspace():
+        place += step
+    return 0 <= place < len(source) and not source[place].isalnum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from mtkit.corpus.bilingual_xml import is_same_language
 from mtkit.corpus.gettext_files import find_language, is_translated, read_catalog, split_paragraphs
 from mtkit.documents.accelerators import put_accelerator, take_accelerator
-from mtkit.documents.document import Protected, Segment, TranslatedSegment
+from mtkit.documents.document import MarkingDocument, Protected, Segment, TranslatedSegment
 from mtkit.documents.options import DocumentOptions
 from mtkit.documents.placeholders import find_placeholders
 from mtkit.documents.plurals import PluralForms, find_rule, parse_plural_forms
@@ -41,7 +41,7 @@ class _Message:
     forms: tuple[int, ...] = ()
 
 
-class Catalog:
+class Catalog(MarkingDocument):
     """A gettext catalog; written as polib writes it.
 
     Args:
@@ -54,23 +54,13 @@ class Catalog:
     """
 
     def __init__(self, content: bytes, name: str | Path = "catalog", options: DocumentOptions | None = None) -> None:
+        super().__init__()
         self._options = options or DocumentOptions()
         self._catalog = read_catalog(content, name)
         self._check_language(name)
         self._mark = self._options.accelerator or self._catalog.metadata.get("X-Accelerator-Marker", "").strip() or None
         self._plurals = self._find_plurals()
-        self._segments: list[Segment] = []
-        self._untranslated: frozenset[int] = frozenset()
         self._messages = [self._read(entry) for entry in self._catalog if self._is_wanted(entry)]
-
-    @property
-    def segments(self) -> Sequence[Segment]:
-        """The paragraphs of the messages that are filled."""
-        return self._segments
-
-    def mark_untranslated(self, places: Collection[int]) -> None:
-        """Mark the messages of these segments as fuzzy, though they stay empty."""
-        self._untranslated = frozenset(places)
 
     def render(self, translations: Sequence[TranslatedSegment | None]) -> bytes:
         """Return the catalog with translations in it; a message that lacks one of them stays as it is."""

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count, islice
 
 from mtkit.decoding.translation import Links
@@ -57,6 +58,17 @@ class Masked:
         """Whether anything in it is protected but white space."""
         return any(isinstance(part, Protected) and part.text.strip() for part in self.parts)
 
+    @cached_property
+    def placeholders(self) -> Counter[str]:
+        """How often each placeholder stands in the text."""
+        return _count_placeholders(self.text)
+
+    @cached_property
+    def restored_placeholders(self) -> Counter[str]:
+        """How often each stands in the text with the protected stretches as the document has them."""
+        spans = [(at, at + len(name), part) for part, name, at in _iter_shown(self)]
+        return _count_placeholders(_restore(self.text, spans))
+
 
 def mask_segment(segment: Segment) -> Masked:
     """Return a segment as the model reads it."""
@@ -79,7 +91,7 @@ def mask_segment(segment: Segment) -> Masked:
             after = behind[index]
             hidden.append(Hidden(part, len(text), text[-1:].isspace(), after))
             is_break = part.kind == "standalone" or (is_closed and part.kind == "open")
-            if is_break and text and not text[-1].isspace() and not after:
+            if is_break and text and not text[-1].isspace() and text[-1] != _GAP and not after:
                 text += _GAP  # what it parted stays two words
         is_hidden = isinstance(part, Protected) and not part.shown
         is_closed = is_hidden and (is_closed or (isinstance(part, Protected) and part.kind == "close"))
@@ -197,10 +209,8 @@ def unmask(masked: Masked, translation: str, links: Links | None) -> TranslatedS
     found = _match_shown(masked, translation, links)
     if found is None:
         return None
-    spans = [(at, at + len(name), part) for part, name, at in _iter_shown(masked)]
-    restored = [_restore(translation, found), _restore(masked.text, spans)]
-    if _count_placeholders(restored[0]) != _count_placeholders(restored[1]):  # made up, or grown into something else
-        return None
+    if _count_placeholders(_restore(translation, found)) != masked.restored_placeholders:
+        return None  # one was made up, or has grown into something else
     shown: list[Insertion] = [(first, last, (part,)) for first, last, part in found]
     taken = [(first, last) for first, last, _ in found]
     hidden = place_hidden(masked.text, translation, masked.hidden, links, taken)
@@ -220,7 +230,7 @@ def find_made_up(masked: Masked, translation: str) -> set[str]:
         masked: The source.
         translation: Of `masked.text`.
     """
-    made_up = _count_placeholders(translation).keys() - _count_placeholders(masked.text).keys()
+    made_up = _count_placeholders(translation).keys() - masked.placeholders.keys()
     for text in set(masked.names):  # what a word grew on
         made_up |= set(re.findall(rf"{re.escape(text)}\w+", translation)) if text[-1].isalnum() else set()
     return {text for text in made_up if text.strip() and text not in masked.text}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from mtkit.corpus.bilingual_xml import (
     local_name,
     parse_xml,
 )
-from mtkit.documents.document import Segment, TranslatedSegment
+from mtkit.documents.document import MarkingDocument, Segment, TranslatedSegment
 from mtkit.documents.inline_xml import fill_inline, split_inline
 from mtkit.documents.options import DocumentOptions
 from mtkit.documents.xml_output import append_indented, write_tree
@@ -38,7 +38,7 @@ class _Unit:
     mid: str | None = None
 
 
-class Xliff:
+class Xliff(MarkingDocument):
     """An XLIFF file; written as lxml writes it.
 
     Args:
@@ -51,24 +51,18 @@ class Xliff:
     """
 
     def __init__(self, content: bytes, name: str | Path = "document", options: DocumentOptions | None = None) -> None:
+        super().__init__()
         self._options = options or DocumentOptions()
+        # Of targets their segments, by number.
+        self._marks: dict[Any, dict[str, Any]] = {}
         self._tree = parse_xml(content, name)
         self._version = find_xliff_version(self._tree, name)
         self._namespace = self._tree.getroot().nsmap.get(self._tree.getroot().prefix)
         self._check_languages(name)
         units = self._iter_units_1() if self._version == 1 else self._iter_units_2()
         self._units = [unit for unit in units if self._is_wanted(unit)]
+        self._pending = {(unit.holder, unit.mid) for unit in self._units}
         self._segments = [Segment(split_inline(u.source), f"line {u.source.sourceline}") for u in self._units]
-        self._untranslated: frozenset[int] = frozenset()
-
-    @property
-    def segments(self) -> Sequence[Segment]:
-        """The sources of the units that are filled."""
-        return self._segments
-
-    def mark_untranslated(self, places: Collection[int]) -> None:
-        """Mark these units as in need of a translation."""
-        self._untranslated = frozenset(places)
 
     def render(self, translations: Sequence[TranslatedSegment | None]) -> bytes:
         """Return the file with targets in it; a unit whose translation is None stays as it is."""
@@ -137,7 +131,16 @@ class Xliff:
         target = find_child(unit.holder, "target")
         if target is None or unit.mid is None:
             return target
-        return next((mark for mark in iter_named(target, "mrk") if mark.get("mid") == unit.mid), None)
+        return self._find_marks(target).get(unit.mid)
+
+    def _find_marks(self, target: Any) -> dict[str, Any]:
+        """Return the segments of a target, by number."""
+        if target not in self._marks:
+            marks: dict[str, Any] = {}
+            for mark in iter_named(target, "mrk"):
+                marks.setdefault(mark.get("mid"), mark)
+            self._marks[target] = marks
+        return self._marks[target]
 
     def _get_target(self, unit: _Unit) -> Any:
         """Return the element that holds the translation of a unit; it is made where there is none."""
@@ -149,21 +152,19 @@ class Xliff:
             outer = self._make_target(unit.holder)
         if unit.mid is None:
             return outer
-        # The segments of a unit, and what stands between them, as in its source.
+        # The segments of a unit, and what stands between them, as in its source; those that are there stay.
+        there = self._marks.pop(outer, {})
         segmented = find_child(unit.holder, "seg-source")
+        for child in list(outer):
+            outer.remove(child)
         outer.text = segmented.text
         for child in segmented:
-            made = copy.deepcopy(child)
-            for mark in iter_named(made, "mrk"):
-                if mark.get("mtype") == "seg" and self._is_pending(unit.holder, mark.get("mid", "")):
-                    mark.text = None
-                    for inner in list(mark):
-                        mark.remove(inner)
-            outer.append(made)
+            outer.append(copy.deepcopy(child))
+        for mark in list(iter_named(outer, "mrk")):
+            mid = mark.get("mid", "")
+            if mark.get("mtype") == "seg" and (mid in there or (unit.holder, mid) in self._pending):
+                _copy_content(there.get(mid), mark)
         return self._find_target(unit)
-
-    def _is_pending(self, holder: Any, mid: str) -> bool:
-        return any(unit.holder is holder and unit.mid == mid for unit in self._units)
 
     def _make_target(self, holder: Any) -> Any:
         target = holder.makeelement(f"{{{self._namespace}}}target" if self._namespace else "target")
@@ -201,3 +202,12 @@ def _is_untranslatable(element: Any) -> bool:
             return bool(element.get("translate") == "no")
         element = element.getparent()
     return False
+
+
+def _copy_content(element: Any, copied: Any) -> None:
+    """Put what an element holds into another one in place of what that holds; nothing, if it is None."""
+    for child in list(copied):
+        copied.remove(child)
+    copied.text = None if element is None else element.text
+    for child in [] if element is None else element:
+        copied.append(copy.deepcopy(child))

@@ -8,6 +8,7 @@ import pytest
 
 from mtkit.checkpoint.model_folder import CONFIG_NAME
 
+FORMATS = ["po", "xliff", "tmx", "html", "markdown", "srt", "vtt", "text"]
 FAST = ["--device", "cpu", "--threads", "1", "--beam-size", "2"]
 CATALOG = r"""msgid ""
 msgstr ""
@@ -132,6 +133,28 @@ def test_what_is_for_documents_is_refused_of_lines(run, write, monkeypatch, tmp_
 
 
 @pytest.mark.parametrize(
+    ("option", "fitting"),
+    [
+        (["--fill", "all"], ["po", "xliff", "tmx"]),
+        (["--no-mark"], ["po", "xliff", "tmx"]),
+        (["--accelerator", "_"], ["po"]),
+        (["--max-width", "40"], ["srt", "vtt"]),
+        (["--source-language", "en"], FORMATS),
+        (["--target-language", "de"], FORMATS),
+    ],
+)
+def test_what_is_for_other_documents_is_refused(run, option, fitting):
+    for name in FORMATS:
+        result = run("translate", "--model", "none", "absent", "--format", name, *option)
+        if name in fitting:
+            assert result.code == 4, result.err  # the model comes next
+            continue
+        assert (result.code, result.out) == (2, "")
+        assert f"error: {option[0]} is for {', '.join(fitting)}, and the input is a document ({name})" in result.err
+        assert result.fixes == [f"leave it out, or say what document it is, as in --format {fitting[0]}"]
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("a.po", 'msgid "a"\nmsgstr "b"\nnonsense\n', "no gettext catalog, or a damaged one"),
@@ -177,3 +200,17 @@ def test_a_model_without_languages_takes_them_from_the_command(run, model_folder
     assert "--target-language" in result.fixes[0]
     result = run("translate", "--model", model_folder, *FAST, path, "--target-language", "de")
     assert 'xml:lang="de"' in result.out
+
+
+def test_another_language_than_the_models_is_told(translate, write):
+    path = write("a.html", "<p>the dog</p>")
+    result = translate(path, "--source-language", "en-GB", "--target-language", "fr")
+    assert result.code == 0
+    assert "warning: --target-language is fr, but the model says that it translates into de" in result.err
+    assert "--source-language" not in result.err
+
+
+def test_a_page_with_an_unclosed_tag_says_where(translate, write):
+    result = translate(write("a.html", '<p>the dog</p>\n<p>a <a href="x>cat</a></p>'))
+    assert result.code == 0
+    assert "a.html: line 2: a tag or comment that never ends; what follows it is left as it is" in result.err

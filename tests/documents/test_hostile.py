@@ -9,9 +9,12 @@ from mtkit.documents.markdown import read_markdown
 from mtkit.documents.paragraphs import read_paragraphs
 from mtkit.documents.pipeline import translate_document
 from mtkit.documents.subtitles import read_srt, read_vtt
+from mtkit.documents.xliff import read_xliff
 
 SRT = "1\n00:00:01,000 --> 00:00:02,000\n"
 VTT = "WEBVTT\n\n00:01.000 --> 00:02.000\n"
+UNIT = """<xliff version="1.2"><file source-language="en" target-language="de"><body><trans-unit id="1">
+<source>x</source><seg-source>"""
 KINDS = {
     "emphasis": (read_markdown, "", "*x* "),
     "emphasis on lines": (read_markdown, "", "**x**\n"),
@@ -28,10 +31,17 @@ KINDS = {
     "line breaks": (read_html, "", "word<br>"),
     "closing tags beyond a block": (read_html, "<b><div>", "<i>x</b>"),
     "rules in a paragraph": (read_html, "<p><div>", "<b>x<hr>"),
+    "damaged references": (read_html, "", "a &# b <b>x</b> "),
     "entities": (read_html, "", "a&amp;\n"),
     "italic lines": (read_srt, SRT, "<i>x</i>\n"),
     "closing tags in a cue": (read_vtt, VTT + "<b>", "x<i>y</u>"),
     "sentences": (read_paragraphs, "", "Word one. Another "),
+    "segments of a unit": (
+        read_xliff,
+        UNIT,
+        '<mrk mtype="seg" mid="NUMBER">A word.</mrk> ',
+        "</seg-source></trans-unit></body></file></xliff>",
+    ),
     "placeholders": (read_paragraphs, "", "%s word "),
 }
 
@@ -55,10 +65,11 @@ def count_calls(work):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_work_grows_with_the_size(stand_in, kind, capsys):
-    read, start, repeated = KINDS[kind]
+    read, start, repeated, *end = KINDS[kind]
 
     def translate(times):
-        content = (start + repeated * times).encode()
+        pieces = (repeated.replace("NUMBER", str(number)) for number in range(times))
+        content = "".join([start, *pieces, *end]).encode()
         return lambda: translate_document(read(content), stand_in(lambda request: f"{request.source} x"))
 
     translate(5)()  # what is done once

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from mtkit.documents.html import read_html
+from mtkit.documents.html_tokens import tokenize_html
 from mtkit.documents.pipeline import translate_document
 from mtkit.errors import DataError
 
@@ -146,3 +147,33 @@ def test_ruby_keeps_its_reading(stand_in, laws):
     assert [part.shown for part in document.segments[0].protected] == ["kan", "ac"]
     translated = translate_document(document, stand_in(lambda request: request.source.replace("dog", "Hund")))
     assert ruby + " Hund " in translated.content.decode()
+
+
+@pytest.mark.parametrize("start", ["<a ", '<a b=">"', "</a ", "<!--", "<!", "<?", "<![CDATA[", "<a/"])
+def test_markup_that_never_ends_takes_the_rest_at_once(start):
+    for rest in (start, start * 1000):
+        tokens = tokenize_html(f"<p>Word</p>\n{rest}")
+        assert [(token.kind, token.never_ends) for token in tokens[3:]] == [("text", False), ("other", True)]
+        assert tokens[-1].end - tokens[-1].start == len(rest)
+    text = f"<p>Word</p>\n{start * 1000}"
+    told = []
+    document = read_html(text.encode(), warn=told.append)
+    assert [segment.text for segment in document.segments] == ["Word"]
+    assert told == ["line 2: a tag or comment that never ends; what follows it is left as it is"]
+
+
+@pytest.mark.parametrize(
+    "text", ["<p>one <5 words", "<p>a <", "<script>a < b", "<p>a <!-- b -->", "<p>it's <b 'c>d</b>"]
+)
+def test_what_ends_is_not_told(text):
+    told = []
+    read_html(text.encode(), warn=told.append)
+    assert not told
+
+
+def test_a_broken_reference_leaves_the_tags_tags(laws):
+    page = '<p>a &# b; &# c; &x; <b>bold &#xz; &#xz; &AMP</b> R&amp;D <i translate="n&#111;">no</i></p><p>next</p>'
+    document = laws.check(read_html, page.encode())
+    assert laws.read_texts(document)[1] == "next"
+    assert [part.text for part in document.segments[0].protected[:2]] == ["<b>", "</b>"]
+    assert document.segments[0].protected[2].shown == "no"

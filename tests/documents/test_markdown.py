@@ -42,7 +42,7 @@ FRAGMENTS = [
     "1. ", "  ", "    ", "|", "\n|-|-|\n", "<b>", "</b>", "<", ">", "&amp;", "&", "\\", "\\*", "~~", "$", "[^1]",
     "[^1]: ", "---\n", "===\n", "<div>", "</div>\n", "<!-- c -->", "https://a.b ", "[Foo]", "[]", "[Foo]: http://x\n",
     "[ ] ", "é日", "{#id}", '<img alt="a cat">', "<abbr title=one>",
-    "<ruby>", "<rt>", "</ruby>", "<picture>", "</picture>",
+    "<ruby>", "<rt>", "</ruby>", "<picture>", "</picture>", "> <div>\n> ", "<img\n", '> alt="a cat"', "> </div>\n",
 ]  # fmt: skip
 
 
@@ -188,3 +188,36 @@ def test_ruby_keeps_its_reading(stand_in):
     assert [part.shown for part in document.segments[0].protected] == ["kan"]
     translated = translate_document(document, stand_in(lambda request: request.source.replace("dog", "Hund")))
     assert translated.content.decode() == text.replace("dog", "Hund")
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["> ", "> > ", ">", "- > ", "1. > - "])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('A <img\nalt="a cat"\n src=x> here.', 'A <img\nalt="A CAT"\n src=x> HERE.'),
+        ('A <img alt="a\ncat"> here.', 'A <img alt="A CAT"> HERE.'),
+        ('A <span\ntitle="a cat">b</span> dog.', 'A <span\ntitle="A CAT">B</span> DOG.'),
+        ('A <picture\nx><img\nalt="b"></picture> dog.', 'A <picture\nx><img\nalt="B"></picture> DOG.'),
+        ('<div\ntitle="a">\nA <b>dog</b>\n</div>', '<div\ntitle="A">\nA <b>DOG</b>\n</div>'),
+    ],
+)
+def test_html_over_lines_of_a_quote(laws, mark, newline, text, expected):
+    rest = mark if mark.strip(" >") == "" else " " * len(mark.split(">")[0]) + "> "
+    rest += "  " if mark.endswith("- ") else ""
+
+    def quote(lines):
+        return mark + (newline + rest).join(lines.split("\n")) + newline
+
+    document = laws.check(read_markdown, quote(text).encode())
+    changed = laws.translate(document, str.upper)
+    assert changed == quote(expected)
+
+
+def test_html_in_a_quote_is_wrapped_within_the_quote(laws):
+    text = "> <p>\n> The first line is about this long, is it not,\n> and the second too.\n> </p>\n\nText\n"
+    document = laws.check(read_markdown, text.encode())
+    changed = laws.translate(document, lambda part: f"{part} With more words for a third line.")
+    lines = changed.split("\n")
+    assert all(line.startswith("> ") and len(line) <= 55 for line in lines[:-3]), lines
+    assert len(lines) > 7

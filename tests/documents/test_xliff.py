@@ -129,6 +129,26 @@ def test_segments_of_a_unit_are_filled_each(stand_in):
     assert "".join(unit(root, 6).find("seg-source").itertext()) == "One. Two."
 
 
+@pytest.mark.parametrize("there", [0, 1])
+def test_segments_that_are_there_stay(stand_in, there):
+    mark = '<mrk mtype="seg" mid="{}">{}</mrk>'
+    source = mark.format(0, 'One <x id="1"/>.') + ' <g id="2">' + mark.format(1, "Two.") + "</g>"
+    target = mark.format(there, 'Mine <x id="1"/>')
+    text = XLIFF_1.replace(
+        '<seg-source><mrk mtype="seg" mid="0">One.</mrk> <mrk mtype="seg" mid="1">Two.</mrk></seg-source>',
+        f"<seg-source>{source}</seg-source><target>{target}</target>",
+    )
+    root, translated = fill(
+        text, stand_in(lambda request: request.source.replace("One", "Eins").replace("Two", "Zwei"))
+    )
+    made = [mark.format(0, 'Eins <x id="1"/>.'), mark.format(1, "Zwei.")]
+    made[there] = target
+    namespaces = re.compile(r'\sxmlns(:x)?="[^"]*"')
+    assert namespaces.sub("", inner(unit(root, 6).find("target"))) == made[0] + ' <g id="2">' + made[1] + "</g>"
+    assert len(list(unit(root, 6).iter("target"))) == 1
+    assert not read_xliff(translated.content).segments
+
+
 def test_protected_terms_are_copied(stand_in):
     root, _ = fill(XLIFF_1, stand_in(lambda request: request.source.replace("The mtkit tool", "Das Werkzeug mtkit")))
     assert "".join(unit(root, 7).find("target").itertext()) == "Das Werkzeug mtkit"
