@@ -213,9 +213,10 @@ class RunFolder:
         return _read_section(CheckpointState, checkpoint / STATE_NAME)  # type: ignore[no-any-return]
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the records of `metrics.jsonl`; a last line that a kill cut short is left out."""
+        """Return the records of `metrics.jsonl`; a last line that a kill or a full disk cut short is left out."""
         path = self.path / METRICS_NAME
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        # Bytes: the cut may go through a character. And only a line feed ends a line: translations hold what they hold.
+        lines = path.read_bytes().split(b"\n") if path.is_file() else []
         return [record for record in map(_parse_record, lines) if record is not None]
 
 
@@ -225,7 +226,7 @@ def find_weights(checkpoint: Path) -> Path:
     return average if average.is_file() else checkpoint / WEIGHTS_NAME
 
 
-def _parse_record(line: str) -> dict[str, Any] | None:
+def _parse_record(line: bytes) -> dict[str, Any] | None:
     """Return a line of `metrics.jsonl`, or None if it was cut short."""
     try:
         return dict(json.loads(line))

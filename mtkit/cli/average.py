@@ -114,7 +114,11 @@ def _choose_of_run(run: RunFolder, last: int | None, best: int | None) -> list[P
         flag, wanted, found = "--best", best or 0, rank_checkpoints(run, metric)
     if len(found) < wanted:
         kind = "checkpoints" if last is not None else "validated checkpoints"
-        fix = f"give {flag} {len(found)}" if found else "wait for its first checkpoint"
+        fix = "wait for its first checkpoint"
+        if found:
+            fix = f"give {flag} {len(found)}"
+        elif best is not None and run.list_checkpoints():
+            fix = "choose by --last, or name checkpoints: none was validated"
         raise RecipeError(f"the run has {len(found)} {kind}, not {wanted}", at=run.path, fix=fix)
     return found[:wanted]
 

@@ -20,6 +20,7 @@ from mtkit.cli.options import (
     recipe_option,
     replace_texts,
 )
+from mtkit.cli.train import telling_of_interrupts
 from mtkit.config.model import Preset
 from mtkit.config.recipe import Recipe
 from mtkit.runtime import console
@@ -135,7 +136,8 @@ def _train(recipe: Recipe, output: Path, device: DeviceName, threads: int | None
     from mtkit.training.run import train_model
 
     folder = output / "run"
-    outcome = train_model(output / "corpus", recipe, folder, device=device, threads=threads, restart=overwrite)
+    with telling_of_interrupts():
+        outcome = train_model(output / "corpus", recipe, folder, device=device, threads=threads, restart=overwrite)
     if outcome.model is None:
         console.say("stopped; the same command goes on from here")
         raise typer.Exit(outcome.exit_code or 0)

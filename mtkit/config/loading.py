@@ -243,11 +243,10 @@ def _explain(error: Any, file: Path | None, lines: Lines, given: Mapping[str, st
     at = _place(loc, file, lines, given)
     if error["type"] == "extra_forbidden":
         valid = _valid_keys(loc[:-1])
-        near = difflib.get_close_matches(str(loc[-1]), valid, n=1)
-        fix = f"did you mean '{near[0]}'?" if near else "valid here: " + ", ".join(valid)
+        # A field of that very name in another section is likelier meant than one here that is spelt alike.
         elsewhere = [name for name, _ in iter_fields() if name.endswith(f".{loc[-1]}")]
-        if not near and elsewhere:
-            fix = f"did you mean '{elsewhere[0]}'?"
+        near = elsewhere or difflib.get_close_matches(str(loc[-1]), valid, n=1)
+        fix = f"did you mean '{near[0]}'?" if near else "valid here: " + ", ".join(valid)
         return RecipeError(f"unknown recipe key '{dotted}'", at=at, fix=fix)
     if error["type"] == "value_error":
         return RecipeError(

@@ -33,9 +33,11 @@ def build_flow_rows(manifest: Manifest) -> Rows:
         *((f"split off: {name}", count) for name, count in split_off.items()),
         ("kept for training", manifest.splits["train"].pairs),
         *((f"noted: {what}", count) for what, count in manifest.noted.items() if count),
-        *((f"replaced: {what}", count) for what, count in manifest.repaired.items() if count),
     ]
-    return [(what, count, f"{count / total:.2%}" if total else "") for what, count in counts]
+    rows: Rows = [(what, count, f"{count / total:.2%}" if total else "") for what, count in counts]
+    # Characters, on both sides and in the given sets too: no share of the pairs.
+    rows += [(f"replaced: {what}", count, "") for what, count in manifest.repaired.items() if count]
+    return rows
 
 
 def build_corpus_rows(manifest: Manifest) -> Rows:

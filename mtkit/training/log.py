@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from mtkit.checkpoint.run_folder import LOG_NAME, METRICS_NAME, RunFolder, Valid
 from mtkit.errors import writing
 from mtkit.runtime import console
 from mtkit.runtime.files import atomic_file
+from mtkit.training.board import Board
 from mtkit.training.report import write_report
 
 _COLUMNS = (
@@ -43,17 +45,17 @@ class TrainingLog:
         with writing(path):
             self._metrics = path.open("a", encoding="utf-8")
             self._text = (run.path / LOG_NAME).open("a", encoding="utf-8")
-        self._board = _open_tensorboard(run, step)
+        self._board = Board(run, step)
 
     def close(self) -> None:
         """Flush and close all files, and bring the report up to date."""
         if self._is_silent:
             return
         self._status.clear()
-        self._metrics.close()
-        self._text.close()
-        if self._board is not None:
-            self._board.close()
+        for file in (self._metrics, self._text):
+            with suppress(OSError):  # each line was flushed: what could not be written was told then
+                file.close()
+        self._board.close()
         write_report(self._run)
 
     def say(self, message: str) -> None:
@@ -76,11 +78,7 @@ class TrainingLog:
         with writing(self._run.path / METRICS_NAME):
             self._metrics.write(json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False) + "\n")
             self._metrics.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                if isinstance(value, (int, float)):
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
-            self._board.flush()
+        self._board.record(kind, step, values)
 
     def show_training(self, step: int, epoch: int, loss: float, rate: float, learning_rate: float) -> None:
         """Print a plain line of progress; only where stderr is no terminal."""
@@ -127,11 +125,3 @@ class TrainingLog:
 def perplexity(loss: float) -> float:
     """Return e^loss, of a loss in nats a token."""
     return float(2.718281828459045 ** min(loss, 50.0))
-
-
-def _open_tensorboard(run: RunFolder, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)

@@ -8,7 +8,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from mtkit.corpus.batching import Batch, collate, read_pairs
 from mtkit.errors import DeviceError
-from mtkit.runtime.memory import available_memory
+from mtkit.runtime.memory import available_memory, is_out_of_memory
 from mtkit.training.parallel import TrainedModel
 from mtkit.training.updates import UpdateReader
 
@@ -38,11 +38,17 @@ def fit_micro_batch(trained: TrainedModel, reader: UpdateReader) -> tuple[int, s
     free = available_memory() if trained.device.type == "cpu" else None
     if free is None:
         return whole, "the whole update: how much memory is free cannot be told"
-    per_token = bytes_per_token(trained, reader)
+    longest = int(reader.longest.max())
+    try:
+        per_token = bytes_per_token(trained, reader)
+    except (RuntimeError, MemoryError) as exc:
+        if not is_out_of_memory(exc):
+            raise
+        raise _longest_does_not_fit(longest, f"{free / 1e9:.1f} GB are free") from exc
     tokens = whole
     while tokens > 16 and tokens * per_token > _SHARE_OF_FREE * free:
         tokens //= 2
-    needed, longest = tokens * per_token / 1e9, int(reader.longest.max())
+    needed = tokens * per_token / 1e9
     if tokens < whole and longest * per_token > _SHARE_OF_FREE * free:
         raise _longest_does_not_fit(longest, f"{free / 1e9:.1f} GB are free")
     return tokens, f"estimated at {needed:.1f} GB of {free / 1e9:.1f} GB free"

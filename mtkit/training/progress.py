@@ -79,7 +79,5 @@ class Progress:
             left = f"  {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
             total = f"/{max_steps:,}"
         loss, speed = self.loss_and_speed(state.tally)
-        return (
-            f"step {state.step:,}{total}  epoch {state.epoch}  loss {loss:.3f}  {speed:,.0f} tok/s  "
-            f"lr {learning_rate:.2e}{left}"
-        )
+        done = "" if math.isnan(loss) else f"  loss {loss:.3f}  {speed:,.0f} tok/s"  # not known in the first steps
+        return f"step {state.step:,}{total}  epoch {state.epoch}{done}  lr {learning_rate:.2e}{left}"

@@ -146,3 +146,11 @@ def test_weights_of_another_model_are_refused(run, run_folder, tmp_path):
     result = run("average", run_folder, "--last", 2, "-o", tmp_path / "out")
     assert result.code == 4
     assert not (tmp_path / "out").exists()
+
+
+def test_of_a_run_without_validations_there_is_no_best(run, run_folder, tmp_path):
+    for path in run_folder.glob("checkpoints/*/state.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"validation": None}))
+    result = run("average", run_folder, "--best", 2, "-o", tmp_path / "out")
+    assert result.code == 2
+    assert result.fixes == ["choose by --last, or name checkpoints: none was validated"]

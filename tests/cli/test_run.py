@@ -173,3 +173,15 @@ def test_the_test_set_is_translated_with_the_tags_of_its_corpora(run, write, tin
     requests = [Request(line, tag) for line, tag in zip(corpus.test.source_lines(), tags, strict=True)]
     assert hypotheses == translator.translate(requests)
     assert skipped(run("run", recipe, "-o", tmp_path / "x", *HERE), tmp_path / "x") == STEPS
+
+
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_a_training_stopped_at_once_says_how_it_goes_on(run, tiny_recipe, folder, monkeypatch, command):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mtkit.training.run.train_model", interrupt)
+    corpus = ["--corpus", folder / "corpus", "-o", folder / "run"] if command == "train" else ["-o", folder]
+    result = run(command, tiny_recipe, *corpus, *HERE)
+    assert result.code == 130
+    assert result.err.endswith("warning: stopped at once; the same command goes on from the last checkpoint\n")

@@ -72,6 +72,8 @@ def test_unknown_keys_name_the_nearest_one_with_its_line(write):
 def test_a_key_in_the_wrong_section_is_told_where_it_belongs():
     (error,) = problems(load, None, "training.beam_size=4")
     assert error.fix == "did you mean 'decoding.beam_size'?"
+    (error,) = problems(load, None, "training.dropout=0.2")  # though `r_drop` is spelt alike
+    assert error.fix == "did you mean 'model.dropout'?"
 
 
 def test_all_mistakes_come_at_once(write):

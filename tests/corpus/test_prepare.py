@@ -48,6 +48,12 @@ def test_nothing_is_lost_in_silence(write, pairs, vocabulary, tmp_path):
     assert len(build_split_rows(manifest)) == 6
 
 
+def test_what_was_replaced_is_no_share_of_the_pairs(write, pairs, vocabulary, tmp_path):
+    windows = text(write, "one", [(f"{source}\r", f"{target}\r") for source, target in pairs])
+    manifest = prepare_corpus(CorpusSection(train=[windows]), vocabulary, tmp_path / "out").manifest
+    assert build_flow_rows(manifest)[-1] == ("replaced: CRLF line end", 2 * len(pairs), "")
+
+
 def test_pairs_of_exactly_the_most_tokens_stay(corpus, vocabulary, tmp_path):
     whole = prepare_corpus(corpus, vocabulary, tmp_path / "whole").train
     longest = max(int(whole.source_lengths.max()), int(whole.target_lengths.max()))

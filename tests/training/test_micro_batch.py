@@ -114,6 +114,21 @@ def test_where_not_even_one_pair_fits_nothing_is_trained(make, leave):
     assert caught.value.at == "training.micro_batch_tokens"
 
 
+@pytest.mark.parametrize(
+    "error", [RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), MemoryError()]
+)
+def test_a_pair_so_long_that_the_estimate_runs_out_of_memory_is_told(make, leave, monkeypatch, error):
+    trained, reader = make()
+    leave(10**9)
+
+    def compute_loss(self, batch):
+        raise error
+
+    monkeypatch.setattr(TrainedModel, "compute_loss", compute_loss)
+    with pytest.raises(DeviceError, match=rf"not even one pair of {reader.longest.max()} tokens.*1\.0 GB are free"):
+        fit_micro_batch(trained, reader)
+
+
 def test_what_was_chosen_is_kept_by_every_resume(make, leave, corpus_path, make_recipe, tmp_path, monkeypatch, capfd):
     leave(int(2 * bytes_per_token(*make()) * 60))
     honest = Trainer.compute_gradients

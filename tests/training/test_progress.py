@@ -49,3 +49,5 @@ def test_the_live_line_tells_what_is_left(clock):
     assert line.startswith("step 1,000/2,000  epoch 1  loss 2.000")
     assert line.endswith("lr 5.00e-04  1:01:40 left")
     assert "left" not in Progress().describe(state, 5e-4, None, 3.7)
+    # Results of an update come with the next one: of the first step there are none yet.
+    assert Progress().describe(make_state(step=1), 5e-4, None, 1.0) == "step 1  epoch 1  lr 5.00e-04"

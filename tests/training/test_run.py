@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -5,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -15,6 +17,7 @@ from mtkit.checkpoint.model_folder import load_model
 from mtkit.checkpoint.run_folder import RunFolder, rank_checkpoints
 from mtkit.checkpoint.weights import read_tensors
 from mtkit.errors import ModelError, OutputError, RecipeError
+from mtkit.training.log import TrainingLog
 from mtkit.training.parallel import TrainedModel
 from mtkit.training.run import train_model
 from mtkit.training.trainer import Trainer
@@ -264,8 +267,6 @@ def test_separate_vocabularies_need_matrices_of_their_own(corpus_path, make_reci
 def test_a_full_disk_stops_the_run_and_leaves_earlier_checkpoints_whole(
     corpus_path, make_recipe, tmp_path, monkeypatch
 ):
-    import errno
-
     from mtkit.checkpoint import checkpoint
     from mtkit.errors import writing
 
@@ -292,6 +293,68 @@ def test_a_line_of_metrics_that_a_kill_cut_short_is_left_out(run):
     whole = run.read_metrics()
     path.write_text(path.read_text() + '{"kind": "train", "step": 25, "samples": {"a": 1}', encoding="utf-8")
     assert run.read_metrics() == whole
+    honest = path.read_bytes()
+    path.write_bytes(honest + '{"kind": "train", "samples": ["hö'.encode()[:-1])  # within a character
+    assert run.read_metrics() == whole
+
+
+def test_a_line_of_metrics_ends_with_a_line_feed_only(run):
+    odd = {"kind": "train", "step": 20, "samples": ["a\u2028b\x85c"]}
+    with (run.path / "metrics.jsonl").open("a", encoding="utf-8", newline="") as stream:
+        stream.write(json.dumps(odd, ensure_ascii=False) + "\n")
+    assert run.read_metrics()[-1] == odd
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_tensorboard_cannot_write_is_told_once_and_stops_nothing(
+    corpus_path, make_recipe, tmp_path, monkeypatch, capfd
+):
+    record_writer = pytest.importorskip("tensorboard.summary.writer.record_writer").RecordWriter
+    hook = threading.excepthook
+    written = []
+
+    def write(self, data):
+        written.append(data)
+        if len(written) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(record_writer, "write", write)
+    outcome = train(corpus_path, make_recipe(), tmp_path / "run")
+    assert outcome.model is not None
+    assert [r["step"] for r in RunFolder(tmp_path / "run").read_metrics() if r["kind"] == "train"] == [5, 10, 15, 20]
+    said = capfd.readouterr().err
+    assert said.count("warning: no more is written for TensorBoard: No space left on device") == 1
+    assert "Traceback" not in said
+    assert threading.excepthook is hook
+
+
+def test_metrics_that_cannot_be_written_are_told_with_their_place(corpus_path, make_recipe, tmp_path, monkeypatch):
+    class Full:
+        """A file on a full disk: whatever is written stays in its buffer."""
+
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, text):
+            return len(text)
+
+        def flush(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self):
+            self.file.close()
+            self.flush()
+
+    honest = TrainingLog.__init__
+
+    def init(self, *arguments, **options):
+        honest(self, *arguments, **options)
+        self._metrics = Full(self._metrics)
+
+    monkeypatch.setattr(TrainingLog, "__init__", init)
+    with pytest.raises(OutputError, match="No space left") as caught:
+        train(corpus_path, make_recipe(), tmp_path / "run")
+    assert caught.value.at == str(tmp_path / "run" / "metrics.jsonl")
 
 
 def test_skipped_updates_leave_metrics_and_checkpoints_finite(corpus_path, make_recipe, tmp_path, monkeypatch):
@@ -359,8 +422,6 @@ def test_the_report_is_brought_up_to_date_at_each_validation(corpus_path, make_r
 
 @pytest.mark.parametrize("failing", ["atomic_file", "build_run_page"])
 def test_a_report_that_cannot_be_written_stops_nothing(corpus_path, make_recipe, tmp_path, monkeypatch, capfd, failing):
-    import errno
-
     from mtkit.errors import writing
 
     def refuse(given):
