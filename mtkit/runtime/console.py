@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,14 +17,25 @@ from rich.table import Table
 _UNFOLDED = 10_000
 
 
-class _Console(Console):
+class _Results(Console):
     def on_broken_pipe(self) -> None:
         """Pass a broken pipe on, where rich would exit; `mtkit.cli` decides what it means."""
         raise BrokenPipeError
 
 
+class _Messages(Console):
+    def on_broken_pipe(self) -> None:
+        """Speak no more, where rich would exit: work goes on, whether or not anybody reads of it."""
+        _discard_messages()
+
+
+def _discard_messages() -> None:
+    """Point stderr elsewhere; what Python still holds for it would fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 _is_silent = False
-_console = _Console(stderr=True, highlight=False, soft_wrap=True)
+_console = _Messages(stderr=True, highlight=False, soft_wrap=True)
 
 
 def set_quiet(quiet: bool) -> None:
@@ -52,7 +64,10 @@ def warn(message: str) -> None:
     """Print one line that a person should not miss."""
     if _is_silent:
         return
-    print(f"warning: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    try:
+        print(f"warning: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        _discard_messages()
 
 
 def show_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -62,7 +77,7 @@ def show_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequenc
 
 def print_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table that is a result, to stdout; where that is no terminal, each row is one line."""
-    console = _Console(highlight=False)
+    console = _Results(highlight=False)
     if not console.is_terminal:
         console.width = _UNFOLDED
     console.print(_build_table(title, columns, rows))

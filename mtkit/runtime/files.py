@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mtkit.errors import writing
+from mtkit.errors import OutputError, writing
 
 
 @contextmanager
@@ -22,8 +22,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     `path` is untouched.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or this process works in it.
     """
+    path = path.resolve()  # of a link, what it leads to
+    if Path.cwd().is_relative_to(path):
+        raise OutputError("the folder that you are in cannot be replaced", at=path, fix="name a new one inside it")
     temporary = path.with_name(f".{path.name}.partial")
     with writing(path):
         shutil.rmtree(temporary, ignore_errors=True)

@@ -104,6 +104,21 @@ def test_mistakes(run, texts, arguments, code, message, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a process cannot be asked to end there")
+def test_the_work_is_done_though_nobody_reads_of_it(start, texts):
+    process = start("prepare", "--source", "train.en", "--target", "train.de", "--vocab-size", 30, "-o", "out")
+    process.stderr.close()
+    assert process.wait(60) == 0
+    assert PreparedCorpus.load("out").manifest.pairs_read == 180
+
+
+def test_the_folder_that_one_is_in_is_no_output(run, texts, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    result = run("prepare", "--source", "../train.en", "--target", "../train.de", "--vocab-size", 30, "-o", ".")
+    assert result.code == 7
+    assert "error: the folder that you are in cannot be replaced" in result.err
+
+
 def test_a_terminated_process_leaves_nothing(start, texts, tmp_path, write):
     """SentencePiece learns for seconds, without a look at signals; a person does not wait for it."""
     import random

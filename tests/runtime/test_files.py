@@ -1,5 +1,6 @@
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,27 @@ def test_a_folder_replaces_an_older_one_whole(tmp_path):
         (temporary / "file").write_text("new")
     assert names(old) == ["file"]
     assert names(tmp_path) == ["made"]
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_the_folder_that_one_is_in_is_not_replaced(tmp_path, monkeypatch, name):
+    inside = tmp_path / "here" / "inside"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    with pytest.raises(OutputError, match="folder that you are in"), atomic_folder(Path(name)):
+        pass
+    assert names(tmp_path / "here") == ["inside"]
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path):
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("real", target_is_directory=True)
+    with atomic_folder(link) as temporary:
+        (temporary / "file").write_text("text")
+    assert link.is_symlink()
+    assert names(tmp_path / "real") == ["file"]
+    assert names(tmp_path) == ["link", "real"]
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
