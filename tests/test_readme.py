@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mtkit.cli.main import main
+from mtkit.config.loading import load_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -99,6 +100,15 @@ def test_the_python_runs(folder):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "nrefs:1|" in done.stdout
+
+
+def test_the_recipes_are_valid(tmp_path):
+    texts = blocks("yaml")
+    assert len(texts) >= 2
+    for number, text in enumerate(texts):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text, encoding="utf-8")
+        assert load_recipe(path).corpus.train
 
 
 def test_the_commands_named_exist():
