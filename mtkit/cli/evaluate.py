@@ -35,7 +35,7 @@ def evaluate(
     ],
     source: Annotated[
         Path | None,
-        typer.Option("--source", "-s", help="Its source: models translate it, and copied text is found by it."),
+        typer.Option("--source", "-s", help="The source: models translate it, and copied text is found by it."),
     ] = None,
     page: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a page, .html, with all there is to see.")
@@ -62,7 +62,7 @@ def evaluate(
         typer.Option(
             "--scores",
             metavar="[NAME=]FILE",
-            help="Another metric: a .tsv with a column for each system, a line for each sentence; repeatable.",
+            help="Another metric, such as COMET: a .tsv with a column a system and a line a sentence; repeatable.",
             rich_help_panel=MORE_OPTIONS,
         ),
     ] = None,

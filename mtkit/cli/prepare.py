@@ -38,9 +38,7 @@ def prepare(
     source_language: Annotated[str | None, recipe_option("corpus.source_language", "--source-language")] = None,
     target_language: Annotated[str | None, recipe_option("corpus.target_language", "--target-language")] = None,
     vocab_size: Annotated[int | None, recipe_option("vocabulary.size", "--vocab-size")] = None,
-    device: Annotated[
-        DeviceName, typer.Option("--device", help="Where the models of corpus.filters.model_score compute.")
-    ] = "auto",
+    device: Annotated[DeviceName, typer.Option("--device", help="Where the models of a filter compute.")] = "auto",
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     set_values: SetOption = None,

@@ -38,7 +38,7 @@ def train(
 
     Example: `mtkit train --corpus corpus --preset small --max-minutes 60 -o run`
 
-    On several GPUs: `torchrun --nproc-per-node 8 -m mtkit train --corpus corpus --preset base -o run`
+    On several GPUs: `torchrun --nproc-per-node 8 -m mtkit train wmt14-en-de-base --corpus corpus -o run`
     """
     resolved = gather(
         recipe,

@@ -60,8 +60,10 @@ def translate(
         Literal["lines", "jsonl", "tsv", "po", "xliff", "tmx", "html", "markdown", "srt", "vtt", "text"] | None,
         typer.Option(
             "--format",
-            help="lines; jsonl: objects with a 'source'; tsv: a table with such a column; text: paragraphs; else a "
-            "document, of which only the text changes. [default: by suffix, else lines]",
+            metavar="NAME",
+            help="lines; jsonl: objects with a 'source'; tsv: a table with such a column; or a document, of which only "
+            "the text changes: po, xliff, tmx, html, markdown, srt, vtt, text (paragraphs). [default: by suffix, else "
+            "lines]",
             show_default=False,
         ),
     ] = None,
