@@ -25,7 +25,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         OutputError: The folder cannot be written, or this process works in it.
     """
     path = path.resolve()  # of a link, what it leads to
-    if Path.cwd().is_relative_to(path):
+    if _works_in(path):
         raise OutputError("the folder that you are in cannot be replaced", at=path, fix="name a new one inside it")
     temporary = path.with_name(f".{path.name}.partial")
     with writing(path):
@@ -78,6 +78,13 @@ def hash_file(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _works_in(folder: Path) -> bool:
+    try:
+        return Path.cwd().is_relative_to(folder)
+    except FileNotFoundError:  # where this process worked is gone
+        return False
 
 
 def _swap(new: Path, path: Path) -> None:

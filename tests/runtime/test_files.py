@@ -40,6 +40,16 @@ def test_the_folder_that_one_is_in_is_not_replaced(tmp_path, monkeypatch, name):
     assert names(tmp_path / "here") == ["inside"]
 
 
+def test_a_folder_can_be_written_from_one_that_is_gone(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with atomic_folder(tmp_path / "made"):
+        pass
+    assert names(tmp_path) == ["made"]
+
+
 def test_a_link_to_a_folder_stays_one(tmp_path):
     (tmp_path / "real").mkdir()
     link = tmp_path / "link"
