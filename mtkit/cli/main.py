@@ -7,7 +7,6 @@ import errno
 import gc
 import importlib
 import io
-import os
 import re
 import signal
 import sys
@@ -29,6 +28,7 @@ from mtkit.errors import (
     OutputError,
     RecipeError,
 )
+from mtkit.runtime import console
 from mtkit.runtime.memory import is_out_of_memory
 from mtkit.version import __version__
 
@@ -69,27 +69,24 @@ _SUGGESTION = re.compile(r"(.*?)\.?(?: Did you mean (.*)\?| \(Possible options: 
 _UsageError: type = typer.BadParameter.__mro__[1]
 
 
-class _Command(TyperCommand):
-    """A command whose help shows no type beside a switch, which takes no value."""
+class _PlainSwitches:
+    """Shows no type beside a switch in a help: it takes no value."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, that of the help included."""
-        return _hide_types_of_switches(super().get_params(ctx))
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return params
 
 
-class _Group(TyperGroup):
-    """The same for the options that stand before a command."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, that of the help included."""
-        return _hide_types_of_switches(super().get_params(ctx))
+class _Command(_PlainSwitches, TyperCommand):
+    pass
 
 
-def _hide_types_of_switches(params: list[Any]) -> list[Any]:
-    for param in params:
-        if getattr(param, "is_flag", False):
-            param.metavar = ""
-    return params
+class _Group(_PlainSwitches, TyperGroup):
+    pass
 
 
 def _show_version(value: bool) -> None:
@@ -209,12 +206,12 @@ def _explain_usage(exc: Exception) -> RecipeError:
 
 
 def _discard_output() -> None:
-    """Point the output elsewhere, or Python complains when it flushes at exit what could not be written."""
+    """Give up the outputs that cannot be written."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:  # noqa: PERF203
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            console.discard(stream)
 
 
 def _print_error(error: MtkitError) -> int:

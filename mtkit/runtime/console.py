@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -26,12 +26,12 @@ class _Results(Console):
 class _Messages(Console):
     def on_broken_pipe(self) -> None:
         """Speak no more, where rich would exit: work goes on, whether or not anybody reads of it."""
-        _discard_messages()
+        discard(sys.stderr)
 
 
-def _discard_messages() -> None:
-    """Point stderr elsewhere; what Python still holds for it would fail again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+def discard(stream: TextIO) -> None:
+    """Point an output elsewhere that cannot be written: what Python still holds for it would fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 _is_silent = False
@@ -67,7 +67,7 @@ def warn(message: str) -> None:
     try:
         print(f"warning: {message}", file=sys.stderr, flush=True)  # noqa: T201
     except BrokenPipeError:
-        _discard_messages()
+        discard(sys.stderr)
 
 
 def show_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
