@@ -12,7 +12,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -22,7 +21,6 @@ from mtkit.cli.options import QuietOption
 from mtkit.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
-    EXIT_TERMINATED,
     DeviceError,
     MtkitError,
     OutputError,
@@ -30,6 +28,7 @@ from mtkit.errors import (
 )
 from mtkit.runtime import console
 from mtkit.runtime.memory import is_out_of_memory
+from mtkit.runtime.signals import STOPPED, ignore_signals, unwind_on_signals
 from mtkit.version import __version__
 
 # The commands, in the order of the help and under its headings; each is a function in a module of its own.
@@ -59,8 +58,6 @@ _PANELS = {
     },
 }
 _COMMANDS = {name: (place, panel) for panel, places in _PANELS.items() for name, place in places.items()}
-
-_STOPPED: dict[object, str] = {EXIT_INTERRUPTED: "interrupted", EXIT_TERMINATED: "terminated"}
 
 # How typer ends a message with what it suggests: `Did you mean 'a'?` or `(Possible options: --a, --b)`.
 _SUGGESTION = re.compile(r"(.*?)\.?(?: Did you mean (.*)\?| \(Possible options: (.*)\))?")
@@ -126,20 +123,19 @@ def build_app(names: Iterable[str] = _COMMANDS) -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, otherwise by the kind of error (see `mtkit.errors`)."""
-    _collect_seldom()
-    signal.signal(signal.SIGTERM, _stop)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in a background job
-        signal.signal(signal.SIGINT, _stop)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # whatever the locale says, text is UTF-8 here
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    first = next((argument for argument in given if not argument.startswith("-")), None)
     try:
+        unwind_on_signals()
+        _collect_seldom()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # whatever the locale says, text is UTF-8 here
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        first = next((argument for argument in given if not argument.startswith("-")), None)
         app = build_app([first] if first in _COMMANDS else _COMMANDS)
         code = app(args=given or ["--help"], prog_name="mtkit", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as exc:
+        ignore_signals()
         code = _report(exc)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to unwind
     sys.exit(code if isinstance(code, int) else 0)
@@ -156,11 +152,6 @@ def _collect_seldom() -> None:
     atexit.register(gc.freeze)
 
 
-def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    """Let a signal unwind the stack, so that temporary files are removed."""
-    raise SystemExit(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
-
-
 def _report(exc: BaseException) -> int:
     """Print what a person should know of an exception, and return the exit code."""
     if isinstance(exc, SystemExit) and isinstance(exc.__context__, BrokenPipeError):
@@ -169,19 +160,19 @@ def _report(exc: BaseException) -> int:
         case MtkitError():
             return _print_error(exc)
         case SystemExit():
-            if exc.code in _STOPPED:
-                _tell(_STOPPED[exc.code])
+            if exc.code in STOPPED:
+                _tell(STOPPED[exc.code])
             return exc.code if isinstance(exc.code, int) else EXIT_BUG
         case KeyboardInterrupt() | typer.Abort():
-            _tell(_STOPPED[EXIT_INTERRUPTED])
+            _tell(STOPPED[EXIT_INTERRUPTED])
             return EXIT_INTERRUPTED
         case typer.Exit():
             return exc.exit_code
         case BrokenPipeError():  # the reader has enough
-            _discard_output()
+            flush_output()
             return 0
         case OSError() if exc.errno in (errno.ENOSPC, errno.EFBIG):
-            _discard_output()
+            flush_output()
             place = exc.filename or "standard output"
             return _print_error(OutputError(f"cannot write: {exc.strerror}", at=place, fix="free space there"))
         case Exception() if isinstance(exc, _UsageError):
@@ -205,8 +196,8 @@ def _explain_usage(exc: Exception) -> RecipeError:
     return RecipeError(message[:1].lower() + message[1:], at=command, fix=fix)
 
 
-def _discard_output() -> None:
-    """Give up the outputs that cannot be written."""
+def flush_output() -> None:
+    """Write what is left to write, and give up the outputs that cannot be written."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -224,4 +215,4 @@ def _tell(text: str) -> None:
     try:
         print(text, file=sys.stderr, flush=True)  # noqa: T201
     except OSError:
-        _discard_output()
+        flush_output()

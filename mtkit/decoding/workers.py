@@ -40,9 +40,10 @@ class Workers:
             self._executor = ThreadPoolExecutor(self.count, "translating", torch.set_num_threads, (share,))
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._executor is not None:
-            self._executor.shutdown(cancel_futures=True)
+            is_stopped = kind in (SystemExit, KeyboardInterrupt)  # a batch may take seconds; nobody wants it any more
+            self._executor.shutdown(wait=not is_stopped, cancel_futures=True)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """Yield each item with what the function makes of it, in order; what the function raises is raised.

@@ -13,7 +13,8 @@ Environment variables:
 With one of the last two set, the table is shown and nothing is asserted of it.
 
 Equal minutes are given as steps: the baseline trains first, and its median seconds a step times its steps are the
-minutes. A trial of some steps finds the seconds a step of each other arm, and with that its steps; a schedule that
+minutes. A trial of some steps finds the seconds a step of each other arm, unless it does the same work, and with that
+its steps; a schedule that
 falls to zero does so at its last step. The seconds a step are those of updates alone; the minutes that the table
 shows, the sum of `elapsed_seconds` in metrics.jsonl, have validations and checkpoints in them. FOLDER/arms.json keeps
 steps and seconds. The machine should have nothing else to do.
@@ -68,6 +69,7 @@ ARMS = {
     "ema": {"training.ema_decay": 0.999, "training.average": "off"},
     "deep-encoder": {"model.num_encoder_layers": 10, "model.num_decoder_layers": 3},
 }
+SAME_WORK = {"training.seed", "model.dropout"}  # fields that do not change what a step costs
 TRIAL_STEPS = 60
 # The text-only Transformer-Tiny of Wu et al. 2021, "Good for Misconceived Reasons: An Empirical Revisiting on the Need
 # for Visual Context in Multimodal Machine Translation" (arXiv:2105.14462), on test_2016_flickr.
@@ -144,7 +146,7 @@ class Table:
     def _plan_steps(self, name, trial):
         """Note how many steps the arm makes in the minutes of the baseline."""
         steps = self.plan["steps"][BASELINE]
-        if not ARMS[name].keys() <= {"training.seed"}:  # else it is the same work
+        if not ARMS[name].keys() <= SAME_WORK:
             seconds = self._try(name, trial)
             self.plan["seconds_per_step"][name] = seconds
             steps = max(1, round(steps * self.plan["seconds_per_step"][BASELINE] / seconds))

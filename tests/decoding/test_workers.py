@@ -1,4 +1,6 @@
+import contextlib
 import threading
+from concurrent.futures import CancelledError
 
 import pytest
 import torch
@@ -51,3 +53,25 @@ def test_what_a_function_raises_comes_where_its_result_would(count):
         assert [next(results), next(results)] == [(3, 2), (2, 3)]
         with pytest.raises(ZeroDivisionError):
             next(results)
+
+
+@pytest.mark.parametrize("stop", [SystemExit, KeyboardInterrupt])
+def test_who_is_stopped_does_not_wait_for_what_is_at_work(stop):
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work(item):
+        begun.set()
+        may_end.wait(20)
+        ended.set()
+
+    def wait_for(results):
+        with contextlib.suppress(CancelledError, RuntimeError):
+            list(results)
+
+    with pytest.raises(stop), Workers(2) as workers:
+        threading.Thread(target=wait_for, args=(workers.map(work, range(9)),), daemon=True).start()
+        begun.wait(20)
+        raise stop
+    assert not ended.is_set()
+    may_end.set()
+    assert ended.wait(20)

@@ -1,0 +1,58 @@
+"""Signals that end the process: they unwind the stack, so that temporary files are removed."""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import threading
+from types import FrameType
+
+from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+
+# The exit codes of processes that a signal ended, and what is said of them.
+STOPPED: dict[object, str] = {EXIT_INTERRUPTED: "interrupted", EXIT_TERMINATED: "terminated"}
+
+# So many seconds after a signal that came while a module was loading it comes again.
+_AGAIN = 0.1
+
+
+def unwind_on_signals() -> None:
+    """From now on, let SIGTERM and SIGINT raise `SystemExit` with their exit codes.
+
+    SIGINT stays ignored where it is, as in a background job. Code that runs while a package such as torch is loading
+    may lose what is raised in it: a signal that comes there comes again until `ignore_signals` is called.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
+
+
+def ignore_signals() -> None:
+    """Let signals that would raise do nothing any more: the process is about to end."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is _stop:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    if _is_loading(frame):
+        timer = threading.Timer(_AGAIN, _send_again, (signal.Signals(number),))
+        timer.daemon = True
+        timer.start()
+    raise SystemExit(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
+
+
+def _send_again(number: signal.Signals) -> None:
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)  # ends a wait, which the other way does not
+    else:
+        _thread.interrupt_main(number)
+
+
+def _is_loading(frame: FrameType | None) -> bool:
+    """Return whether a module is being imported there."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
