@@ -12,6 +12,7 @@ from mtkit.decoding.problems import ProblemHandler, warn_undecodable
 from mtkit.decoding.stream import LineStream
 from mtkit.decoding.translation import Kept, Translation
 from mtkit.decoding.translator import Translator
+from mtkit.runtime import console
 
 SCORES_HEADER = "score\tlog_prob\ttokens\tcut"
 
@@ -60,8 +61,8 @@ class Summary:
         if self.terms.wanted:
             counts.append(f"glossary terms kept: {self.terms}")
         return (
-            f"{self.num_lines:,} lines, {self.num_tokens:,} tokens in {self.elapsed_seconds:.1f} s ({rate:,.0f} "
-            f"tokens/s); {', '.join(counts)}"
+            f"{console.count(self.num_lines, 'line')}, {console.count(self.num_tokens, 'token')} "
+            f"in {self.elapsed_seconds:.1f} s ({rate:,.0f} tokens/s); {', '.join(counts)}"
         )
 
 

@@ -16,6 +16,7 @@ from mtkit.decoding.score_formats import Answers, PairRecord, pair_lines, read_p
 from mtkit.decoding.scoring import Score, Scorer
 from mtkit.decoding.stream import LineStream
 from mtkit.errors import DataError
+from mtkit.runtime import console
 
 
 @dataclass
@@ -83,7 +84,8 @@ class ScoreSummary:
     def __str__(self) -> str:
         rate = self.num_tokens / max(self.elapsed_seconds, 1e-9)
         parts = [
-            f"{self.num_lines:,} pairs, {self.num_tokens:,} tokens in {self.elapsed_seconds:.1f} s "
+            f"{console.count(self.num_lines, 'pair')}, {console.count(self.num_tokens, 'token')} "
+            f"in {self.elapsed_seconds:.1f} s "
             f"({rate:,.0f} tokens/s)",
         ]
         if self.num_tokens:

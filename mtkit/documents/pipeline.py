@@ -13,6 +13,7 @@ from mtkit.decoding.request import Request
 from mtkit.decoding.translation import Translation
 from mtkit.documents.document import Document, TranslatedSegment
 from mtkit.documents.protection import Masked, find_made_up, mask_segment, unmask, use_stand_ins
+from mtkit.runtime import console
 
 _MORE_TRIES = 2
 
@@ -65,7 +66,10 @@ class DocumentSummary:
     elapsed_seconds: float = 0.0
 
     def __str__(self) -> str:
-        counts = [f"{self.num_segments:,} segments, {self.num_filled:,} translated in {self.elapsed_seconds:.1f} s"]
+        counts = [
+            f"{console.count(self.num_segments, 'segment')}, {self.num_filled:,} translated "
+            f"in {self.elapsed_seconds:.1f} s"
+        ]
         if self.num_protected:
             counts.append(
                 f"{self.num_protected:,} with placeholders or markup: {self.kept_at_once:,} kept at once, "

@@ -70,6 +70,11 @@ def warn(message: str) -> None:
         discard(sys.stderr)
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number of things: "1 line", "2,000 lines"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def show_table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table to stderr; columns whose cells are all numbers are aligned to the right."""
     _console.print(_build_table(title, columns, rows))

@@ -55,3 +55,7 @@ def test_progress_counts_in_silence_where_stderr_is_no_terminal(capsys):
         advance()
         advance(1)
     assert capsys.readouterr().err == ""
+
+
+def test_a_number_of_things():
+    assert [console.count(number, "line") for number in (0, 1, 2000)] == ["0 lines", "1 line", "2,000 lines"]
