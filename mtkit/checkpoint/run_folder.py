@@ -87,6 +87,10 @@ class Validation(Section):
     bleu: float
     chrf: float
 
+    def rank(self, metric: str) -> tuple[float, float]:
+        """Return what it is compared by, higher is better: `bleu`, `chrf` or `loss`; among equals, as 0 BLEU, loss."""
+        return (-self.loss if metric == "loss" else getattr(self, metric), -self.loss)
+
 
 class Tally(Section):
     """What was done since the last line of metrics: sums over updates."""
@@ -235,13 +239,12 @@ def _parse_record(line: bytes) -> dict[str, Any] | None:
 
 
 def rank_checkpoints(run: RunFolder, metric: str) -> list[Path]:
-    """Return the validated checkpoints of a run, best first by `metric`: `bleu`, `chrf` or `loss`."""
+    """Return the validated checkpoints of a run, best first; see `Validation.rank`. Of equals the first comes first."""
     scored = []
     for path in run.list_checkpoints():
         validation = run.read_state(path).validation
         if validation is not None:
-            value = -validation.loss if metric == "loss" else getattr(validation, metric)
-            scored.append((value, -validation.step, path))
+            scored.append((validation.rank(metric), -validation.step, path))
     return [path for _, _, path in sorted(scored, reverse=True)]
 
 

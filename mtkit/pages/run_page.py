@@ -68,10 +68,14 @@ def _finite(value: float | None) -> float | None:
 
 
 def _find_best(validations: Sequence[Mapping[str, Any]], metric: str) -> int | None:
-    """Return the index of the first best validation, or None where no score is finite."""
+    """Return the index of the first best validation, among equals by its loss, or None where no score is finite."""
     sign = -1 if metric == "loss" else 1
-    scores = {i: _finite(record.get(metric)) for i, record in enumerate(validations)}
-    found = {i: sign * score for i, score in scores.items() if score is not None}
+    scores = {i: (_finite(record.get(metric)), _finite(record.get("loss"))) for i, record in enumerate(validations)}
+    found = {
+        i: (sign * score, -math.inf if loss is None else -loss)
+        for i, (score, loss) in scores.items()
+        if score is not None
+    }
     return max(found, key=lambda i: found[i]) if found else None
 
 

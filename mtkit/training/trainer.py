@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mtkit.checkpoint.checkpoint import CheckpointWriter, find_last_checkpoint, read_snapshot
 from mtkit.checkpoint.model_folder import WEIGHTS_NAME
-from mtkit.checkpoint.run_folder import CheckpointState, MicroBatch, RunFolder, Tally
+from mtkit.checkpoint.run_folder import CheckpointState, MicroBatch, RunFolder, Tally, Validation
 from mtkit.checkpoint.weights import check_weights
 from mtkit.config.training import TrainingSection
 from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, DeviceError
@@ -259,12 +258,12 @@ class Trainer:
 
     def _validations_since_best(self) -> int:
         """Return how many validations came after the best one, by the records of the run."""
-        metric = self.training.best_metric
-        sign = -1 if metric == "loss" else 1
-        values = []
+        ranks = []
         if self.processes.is_main:
-            values = [sign * r[metric] for r in self.run.read_metrics() if r["kind"] == "validation"]
-        return self.processes.share(len(values) - 1 - int(np.argmax(values)) if values else 0)
+            records = [record for record in self.run.read_metrics() if record["kind"] == "validation"]
+            validations = [Validation(**{name: record[name] for name in Validation.model_fields}) for record in records]
+            ranks = [validation.rank(self.training.best_metric) for validation in validations]
+        return self.processes.share(len(ranks) - 1 - ranks.index(max(ranks)) if ranks else 0)
 
     def _save(self, writer: CheckpointWriter) -> None:
         started = time.perf_counter()

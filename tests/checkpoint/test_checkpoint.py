@@ -15,7 +15,7 @@ from mtkit.checkpoint.checkpoint import (
     rotate_checkpoints,
     save_checkpoint,
 )
-from mtkit.checkpoint.run_folder import CheckpointState, RunFolder, Validation
+from mtkit.checkpoint.run_folder import CheckpointState, RunFolder, Validation, rank_checkpoints
 from mtkit.errors import ModelError, OutputError, writing
 
 
@@ -239,3 +239,13 @@ def test_where_no_checkpoint_is_whole_the_run_is_not_begun_anew(run):
     with pytest.raises(ModelError, match="no checkpoint of the run can be restored"):
         find_last_checkpoint(run)
     assert steps(run) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("metric", "ranked"), [("bleu", [3, 5, 2, 1, 4]), ("chrf", [2, 1, 4, 3, 5]), ("loss", [2, 3, 5, 1, 4])]
+)
+def test_the_best_come_first_and_among_equals_those_of_the_lower_loss(run, metric, ranked):
+    scores = {1: (0.0, 3.0), 2: (0.0, 1.0), 3: (0.5, 2.0), 4: (0.0, 4.0), 5: (0.5, 2.0)}
+    for step, (bleu, loss) in scores.items():
+        save_checkpoint(run, snapshot(), state(step, bleu, loss))
+    assert [run.read_state(folder).step for folder in rank_checkpoints(run, metric)] == ranked

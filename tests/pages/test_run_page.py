@@ -99,9 +99,17 @@ def test_numbers_that_are_not_finite_and_fields_of_older_runs_that_are_missing_l
     assert data["best_step"] == 3
 
 
-@pytest.mark.parametrize(("metric", "best"), [("bleu", 20), ("loss", 30)])
-def test_the_best_validation_is_the_first_best_by_the_metric_of_the_recipe(metric, best):
-    scores = {10: (10.0, 3.0), 20: (30.0, 2.5), 30: (20.0, 2.0), 40: (30.0, 2.0)}
+@pytest.mark.parametrize(("metric", "best"), [("bleu", 50), ("loss", 30)])
+def test_the_best_validation_is_the_first_best_by_the_metric_of_the_recipe_then_by_the_loss(metric, best):
+    scores = {
+        10: (10.0, 3.0),
+        20: (30.0, 2.5),
+        30: (20.0, 2.0),
+        40: (30.0, math.nan),
+        50: (30.0, 2.25),
+        60: (30.0, 2.25),
+        70: (10.0, 2.0),
+    }
     records = [validation(step, bleu=bleu, loss=loss) for step, (bleu, loss) in scores.items()]
     assert embedded(build_run_page(make_data(records, best_metric=metric)))["best_step"] == best
 
