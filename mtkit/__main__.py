@@ -1,18 +1,13 @@
 import os
-import sys
 
-from mtkit.runtime.signals import STOPPED, ignore_signals, unwind_on_signals
+from mtkit.runtime.signals import STOPPED, unwind_on_signals
 
 
 def main() -> None:
-    """Run the command line; a signal ends it at once, also in the half second that it takes to load."""
+    """Run the command line; a signal is heard from here on, also in the half second that it takes to load."""
     unwind_on_signals()
-    try:
-        from mtkit.cli import main as command_line
-    except SystemExit as exc:
-        ignore_signals()
-        print(STOPPED[exc.code], file=sys.stderr)  # noqa: T201
-        raise
+    from mtkit.cli import main as command_line
+
     try:
         command_line.main()
     except SystemExit as exc:

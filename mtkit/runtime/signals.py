@@ -13,14 +13,14 @@ from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 STOPPED: dict[object, str] = {EXIT_INTERRUPTED: "interrupted", EXIT_TERMINATED: "terminated"}
 
 # So many seconds after a signal that came while a module was loading it comes again.
-_AGAIN = 0.1
+_AGAIN = 0.02
 
 
 def unwind_on_signals() -> None:
     """From now on, let SIGTERM and SIGINT raise `SystemExit` with their exit codes.
 
-    SIGINT stays ignored where it is, as in a background job. Code that runs while a package such as torch is loading
-    may lose what is raised in it: a signal that comes there comes again until `ignore_signals` is called.
+    SIGINT stays ignored where it is, as in a background job. A signal that comes while a module is loading waits until
+    it is there: what is raised in the code of packages such as torch may get lost, or abort the process.
     """
     signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -39,6 +39,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
         timer = threading.Timer(_AGAIN, _send_again, (signal.Signals(number),))
         timer.daemon = True
         timer.start()
+        return
     raise SystemExit(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
 
 

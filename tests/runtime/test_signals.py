@@ -11,9 +11,8 @@ PREAMBLE = """
 import os, signal, sys, time
 from mtkit.runtime.signals import ignore_signals, unwind_on_signals
 """
-# Modules that stand for packages whose code runs into a signal while they load.
-LOSES = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    pass\n"
-MEETS = "import os, signal\nos.kill(os.getpid(), signal.{})\n"
+# A module that stands for packages whose code runs into a signal while they load.
+MEETS = "import os, signal, time\nos.kill(os.getpid(), signal.{})\ntime.sleep(0.2)\nprint('loaded')\n"
 
 
 @pytest.fixture
@@ -38,23 +37,16 @@ def test_a_signal_unwinds_the_stack(execute, sent, code):
     assert execute("unwind_on_signals()\n" + work.format(sent))[:3] == (code, ["clean"], "")
 
 
-def test_a_signal_that_is_lost_while_a_module_loads_comes_again(execute):
-    code, said, _, seconds = execute("unwind_on_signals()\nimport loses\nprint('on')\ntime.sleep(25)", loses=LOSES)
-    assert (code, said) == (130, ["on"])
+def test_a_signal_waits_until_the_module_is_loaded(execute):
+    work = "unwind_on_signals()\nimport meets\ntime.sleep(25)\nprint('on')"
+    code, said, err, seconds = execute(work, meets=MEETS.format("SIGINT"))
+    assert (code, said, err) == (130, ["loaded"], "")
     assert seconds < 20
 
 
-def test_a_signal_comes_again_until_it_is_ignored(execute):
-    code = """
-unwind_on_signals()
-try:
-    import meets
-except SystemExit as exc:
-    ignore_signals()
-    time.sleep(0.5)
-    print(exc.code)
-"""
-    assert execute(code, meets=MEETS.format("SIGTERM"))[:3] == (0, ["143"], "")
+def test_before_its_end_a_process_is_left_in_peace(execute):
+    code = "unwind_on_signals()\nignore_signals()\nfor sent in (signal.SIGINT, signal.SIGTERM):"
+    assert execute(f"{code}\n    os.kill(os.getpid(), sent)\nprint('on')")[:3] == (0, ["on"], "")
 
 
 def test_what_is_ignored_stays_ignored(execute):
@@ -64,7 +56,8 @@ def test_what_is_ignored_stays_ignored(execute):
 
 @pytest.mark.parametrize(("sent", "code", "said"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
 def test_the_command_line_can_be_interrupted_while_it_loads(execute, sent, code, said):
-    # The first module that it needs of others is in the place of the real one.
     run = "sys.argv = ['mtkit', '--help']\nfrom mtkit.__main__ import main\nmain()"
-    found = execute(run, typer=MEETS.format(sent))
-    assert found[:3] == (code, [], f"{said}\n")
+    # In the place of the first package that it needs: meets the signal, then loads the real one.
+    real = "import sys\nsys.path.remove(__file__.rpartition(os.sep)[0])\ndel sys.modules['typer']\nimport typer\n"
+    found = execute(run, typer=MEETS.format(sent) + real)
+    assert found[:3] == (code, ["loaded"], f"{said}\n")
