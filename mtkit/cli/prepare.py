@@ -47,7 +47,7 @@ def prepare(
     """Clean parallel text, learn its vocabulary, and write both as a prepared corpus.
 
     Files may end in .gz, .bz2, .xz or .zst. Validation and test text that is not given is split off the training text,
-    so that no sentence stands on two sides. TSV, JSON lines, Parquet and Hugging Face data sets:
+    so that no sentence stands on two sides. TSV, JSON lines, Parquet, PO, TMX, XLIFF and Hugging Face data sets:
     `--set corpus.train.0.path=train.tsv`, `--set corpus.train.0.dataset=bentrevett/multi30k`.
 
     Example: `mtkit prepare --source train.en --target train.de -o corpus`

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,9 @@ XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 XLIFF_1 = "urn:oasis:names:tc:xliff:document:1.2"
 XLIFF_2 = "urn:oasis:names:tc:xliff:document:2.0"
 
+# How deep elements may lie in each other, as lxml has it by itself.
+_MAX_DEPTH = 256
+
 # Elements whose content is no text of the segment but code, or a text of its own.
 CODE = frozenset({"bpt", "ept", "ph", "it", "ut", "sub", "bx", "ex", "x"})
 
@@ -28,21 +30,53 @@ def parse_xml(content: bytes, name: str | Path) -> Any:
     Raises:
         DataError: lxml is missing, or the file is no well-formed XML.
     """
+    etree = import_etree(name)
+    try:
+        return _parse(etree, content)
+    except (etree.XMLSyntaxError, ValueError) as exc:
+        if "Text node too long" not in str(exc):
+            raise explain_syntax_error(exc, name) from exc
+    # A text of more than 10 MB, such as the document in an XLIFF file that it was made of.
+    try:
+        tree = _parse(etree, content, huge_tree=True)
+    except (etree.XMLSyntaxError, ValueError) as exc:
+        raise explain_syntax_error(exc, name) from exc
+    depth = 0
+    for event, element in etree.iterwalk(tree, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        if depth > _MAX_DEPTH:
+            error = f"elements lie in each other more than {_MAX_DEPTH} deep"
+            raise DataError(error, at=f"{name}:{element.sourceline}", fix="correct the file")
+    return tree
+
+
+def _parse(etree: Any, content: bytes, **options: bool) -> Any:
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, remove_blank_text=False, strip_cdata=False, **options
+    )
+    return etree.fromstring(content, parser).getroottree()
+
+
+def import_etree(name: str | Path) -> Any:
+    """Return `lxml.etree`.
+
+    Raises:
+        DataError: lxml is missing.
+    """
     try:
         from lxml import etree
     except ModuleNotFoundError as exc:
         raise DataError(
             "reading XLIFF and TMX needs the package lxml", at=name, fix='install it: pip install "mtkit[formats]"'
         ) from exc
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=False, strip_cdata=False)
-    try:
-        return etree.fromstring(content, parser).getroottree()
-    except (etree.XMLSyntaxError, ValueError) as exc:
-        line = getattr(exc, "lineno", None)
-        message = str(getattr(exc, "msg", None) or exc).split(", line ")[0]
-        raise DataError(
-            f"not well-formed XML: {message}", at=f"{name}:{line}" if line else name, fix="correct the file"
-        ) from exc
+    return etree
+
+
+def explain_syntax_error(exc: Exception, name: str | Path) -> DataError:
+    """Return the error of a file that lxml cannot read, with the line."""
+    line = getattr(exc, "lineno", None)
+    message = str(getattr(exc, "msg", None) or exc).split(", line ")[0]
+    return DataError(f"not well-formed XML: {message}", at=f"{name}:{line}" if line else name, fix="correct the file")
 
 
 def local_name(element: Any) -> str:
@@ -120,22 +154,6 @@ def find_xliff_version(tree: Any, name: str | Path) -> int:
     return int(version[0])
 
 
-def find_tmx_languages(content: bytes, name: str | Path) -> Languages:
-    """Return the languages of a translation memory: that of its header, and the only other one.
-
-    Raises:
-        DataError: The file is damaged, or no TMX.
-    """
-    root = check_tmx(parse_xml(content, name), name)
-    header = find_child(root, "header")
-    source = None if header is None else header.get("srclang")
-    if source == "*all*":
-        return None, None
-    others = {get_language(variant) for variant in iter_named(root, "tuv")}
-    others = {language for language in others if source is None or not is_same_language(language, source)}
-    return source, others.pop() if len(others) == 1 else None
-
-
 def find_xliff_languages(content: bytes, name: str | Path) -> Languages:
     """Return the languages of an XLIFF file, of several those of the first.
 
@@ -147,41 +165,6 @@ def find_xliff_languages(content: bytes, name: str | Path) -> Languages:
         return tree.getroot().get("srcLang"), tree.getroot().get("trgLang")
     first = next(iter_named(tree.getroot(), "file"), None)
     return (None, None) if first is None else (first.get("source-language"), first.get("target-language"))
-
-
-def iter_tmx_pairs(content: bytes, name: str | Path, languages: Languages, left_out: Counter[str]) -> Iterator[Pair]:
-    """Yield the pairs of a translation memory; of several variants in a language the first.
-
-    Args:
-        content: Of the file.
-        name: Of the file, for messages.
-        languages: Source and target language; None for those that the file tells: the source language of its header,
-            and the only other one.
-        left_out: Is added to: units that lack one of the languages.
-
-    Raises:
-        DataError: The file is damaged, no TMX, or does not tell which two of its languages are wanted.
-    """
-    root = check_tmx(parse_xml(content, name), name)
-    found = sorted({re.split("[-_]", get_language(variant).lower())[0] for variant in iter_named(root, "tuv")})
-    if None in languages and len(found) > 2:
-        raise DataError(
-            f"the file has several languages: {', '.join(found)}",
-            at=name,
-            fix="say which two, with --source-language and --target-language",
-        )
-    header = find_child(root, "header")
-    default = None if header is None else header.get("srclang")
-    for unit in iter_named(root, "tu"):
-        source, target = find_variants(unit, *languages, default)
-        if source is None or target is None:
-            left_out["without one of the languages"] += 1
-            continue
-        pair = get_text(find_child(source, "seg")), get_text(find_child(target, "seg"))
-        if all(pair):
-            yield pair
-        else:
-            left_out["untranslated"] += 1
 
 
 def check_tmx(tree: Any, name: str | Path) -> Any:
@@ -252,7 +235,9 @@ def iter_xliff_pairs(content: bytes, name: str | Path, languages: Languages, lef
                 left_out["untranslated"] += 1
             elif state.startswith("needs-") or state in ("new", "initial"):
                 left_out["in need of review"] += 1
-            elif pair[0]:
+            elif not pair[0]:
+                left_out["without a source"] += 1
+            else:
                 yield pair[::-1] if is_swapped else pair
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtkit.config.corpus import FilterSection
+from mtkit.corpus.invisible import is_blank
 
 Mask = npt.NDArray[np.bool_]
 
@@ -38,7 +39,7 @@ def clean_chunk(
 def _iter_filters(sources: list[str], targets: list[str], filters: FilterSection) -> Iterator[tuple[str, Mask]]:
     """Yield each filter that is on: its name, and a mask that is True where a pair fails."""
     count = len(sources)
-    yield "empty", ~(_has_text(sources) & _has_text(targets))
+    yield "empty", _are_blank(sources) | _are_blank(targets)
     source_lengths = np.fromiter(map(len, sources), np.int32, count)
     target_lengths = np.fromiter(map(len, targets), np.int32, count)
     longer = np.maximum(source_lengths, target_lengths)
@@ -55,8 +56,8 @@ def _iter_filters(sources: list[str], targets: list[str], filters: FilterSection
         yield "too few letters", np.fromiter(shares, np.float64, count) < filters.min_letter_share
 
 
-def _has_text(lines: list[str]) -> Mask:
-    return np.fromiter(map(bool, map(str.strip, lines)), np.bool_, len(lines))
+def _are_blank(lines: list[str]) -> Mask:
+    return np.fromiter(map(is_blank, lines), np.bool_, len(lines))
 
 
 def letter_share(line: str) -> float:

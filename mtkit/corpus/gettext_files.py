@@ -16,6 +16,7 @@ from mtkit.errors import DataError
 _LINE = re.compile(r"\(line (\d+)\)")
 _PARAGRAPHS = re.compile(r"\n[^\S\n]*(?:\n\s*|(?=[-*•]\s))")
 _CHARSET = re.compile(rb"charset=([\w.:-]+)")
+_HEADER = re.compile(rb'.*?^msgid "".*?\n[^\S\n]*(?=\r?\n)', re.DOTALL | re.MULTILINE)
 
 
 def read_catalog(content: bytes, name: str | Path) -> Any:
@@ -102,6 +103,16 @@ def is_translated(entry: Any) -> bool:
     if entry.msgid_plural:
         return bool(entry.msgstr_plural) and all(form.strip() for form in entry.msgstr_plural.values())
     return bool(entry.msgstr.strip())
+
+
+def read_target_language(content: bytes, name: str | Path) -> str | None:
+    """Return the language that a catalog is a translation into, by its header alone: the first message.
+
+    Raises:
+        DataError: polib is missing, or the header is damaged.
+    """
+    header = _HEADER.match(content)
+    return find_language(read_catalog(header[0] if header else content, name))
 
 
 def find_language(catalog: Any) -> str | None:

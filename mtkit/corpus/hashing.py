@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
+from mtkit.corpus.invisible import remove_invisible
+
 Hashes = npt.NDArray[np.uint64]
 
 _ODD_CONSTANT = np.uint64(0x9E3779B97F4A7C15)
@@ -24,8 +26,13 @@ def hash_pairs(sources: list[str], targets: list[str]) -> Hashes:
 
 
 def hash_normalized(lines: list[str]) -> Hashes:
-    """Return a hash of each line that ignores case, Unicode variants and spacing: `(lines,)` uint64."""
-    text = _encode(map(str.casefold, map(_nfkc, lines))).replace(b"\t", b" ")
+    """Return a hash of each line that ignores case, Unicode variants, what is invisible, and spacing.
+
+    Returns:
+        `(lines,)` uint64.
+    """
+    visible = remove_invisible("\n".join(lines)).split("\n")
+    text = _encode(map(str.casefold, map(_nfkc, visible))).replace(b"\t", b" ")
     while b"  " in text:
         text = text.replace(b"  ", b" ")
     return _hash(text.replace(b" \n", b"\n").replace(b"\n ", b"\n").strip(b" "), len(lines))

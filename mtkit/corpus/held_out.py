@@ -11,6 +11,7 @@ import numpy as np
 from mtkit.config.corpus import CorpusSection
 from mtkit.corpus.columns import Languages
 from mtkit.corpus.hashing import is_among
+from mtkit.corpus.invisible import is_blank
 from mtkit.corpus.readers import iter_pairs
 from mtkit.corpus.reading import Reading
 from mtkit.corpus.repair import CRLF
@@ -70,8 +71,9 @@ def _find_oddities(name: HeldOutName, held_out: HeldOut, reading: Reading) -> li
         for what, count in reading.repaired.items()
         if what != CRLF
     ]
+    warnings += [f"{name} set: {count:,} pairs left out: {reason}" for reason, count in reading.left_out.items()]
     for side, lines in (("source", held_out.sources), ("target", held_out.targets)):
-        empty = [number for number, line in enumerate(lines, start=1) if not line.strip()]
+        empty = [number for number, line in enumerate(lines, start=1) if is_blank(line)]
         if empty:
             warnings.append(f"{name} set: {len(empty):,} empty {side} lines, the first is line {empty[0]}")
     return warnings

@@ -18,7 +18,7 @@ from mtkit.corpus.cleaning import clean_chunk
 from mtkit.corpus.columns import Languages
 from mtkit.corpus.encoding import Encoder
 from mtkit.corpus.held_out import HeldOut, find_overlap, read_held_out
-from mtkit.corpus.languages import find_languages
+from mtkit.corpus.languages import check_catalogs, find_languages
 from mtkit.corpus.manifest import CorpusStatistics, Manifest, write_manifest
 from mtkit.corpus.model_filter import PairModels, build_judge
 from mtkit.corpus.readers import CHUNK_PAIRS, iter_pairs
@@ -61,6 +61,7 @@ def fill_folder(
     languages = find_languages(corpus)
     if None in languages:
         findings.warnings.append("the languages are not known: name them with --source-language and --target-language")
+    findings.warnings += check_catalogs(corpus, languages)
     held_out = read_held_out(corpus, languages, findings.repaired, findings.warnings)
     given = {name: PairHashes.of(lines.sources, lines.targets) for name, lines in held_out.items()}
     findings.warnings += find_overlap(given) + find_untagged(corpus)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISFIFO
 from typing import Any
 
 from mtkit.config.corpus import CorpusSection, TextSource
@@ -123,6 +124,8 @@ def _hash_files(files: Mapping[str, InputFile]) -> str:
 def _describe(path: Path) -> InputFile:
     try:
         status = path.stat()
+        if S_ISFIFO(status.st_mode):
+            raise DataError("a pipe, and the text is read twice", at=path, fix="write it to a file first")
         return InputFile(
             path=str(path), bytes=status.st_size, sha256=_hash_once(path, status.st_size, status.st_mtime_ns)
         )

@@ -19,13 +19,15 @@ def read_tsv(
 ) -> Iterator[Lines]:
     """Yield the pairs of a TSV file in chunks. Fields are split at tabs; quotes mean nothing.
 
-    The first row names the columns, unless `columns` are numbers, counted from 1.
+    The first row names the columns, unless `columns` are numbers, counted from 1. A row that has more columns than the
+    first holds a tab in a text: what would be read of it are two halves of that text, or a wrong pair.
 
     Raises:
-        DataError: A row lacks a column, or the file cannot be read.
+        DataError: A row lacks a column or has one too many, or the file cannot be read.
         RecipeError: A column number is 0.
     """
     first = 1
+    width = 0
     places: tuple[int, int] | None = None
     if columns and all(name.isdigit() for name in columns):
         places = (int(columns[0]) - 1, int(columns[1]) - 1)
@@ -38,8 +40,17 @@ def read_tsv(
             hint = "; without a header row, to their numbers: [1, 2]"
             names = find_columns(header, columns, languages, f"{path}:1", hint)
             places = (header.index(names[0]), header.index(names[1]))
+            width = len(header)
             first = 2
         rows = [line.split("\t") for line in lines]
+        width = width or len(rows[0])
+        long = next((index for index, row in enumerate(rows) if len(row) > width and any(row[width:])), None)
+        if long is not None:
+            raise DataError(
+                f"{len(rows[long])} columns where the first row has {width}: a tab stands in a text",
+                at=f"{path}:{first + long}",
+                fix="remove the tab, or the line",
+            )
         try:
             yield [row[places[0]] for row in rows], [row[places[1]] for row in rows]
         except IndexError as exc:

@@ -21,7 +21,7 @@ _FOREIGN_MARKS = {
     b"\xff\xfe": ("UTF-16", "convert it: iconv -f UTF-16 -t UTF-8"),
     b"\xfe\xff": ("UTF-16", "convert it: iconv -f UTF-16 -t UTF-8"),
     b"\x1f\x8b": ("compressed with gzip", "name it .gz"),
-    b"BZh": ("compressed with bzip2", "name it .bz2"),
+    b"BZh91AY&SY": ("compressed with bzip2", "name it .bz2"),
     b"\xfd7zXZ": ("compressed with xz", "name it .xz"),
     b"\x28\xb5\x2f\xfd": ("compressed with zstd", "name it .zst"),
     b"PK\x03\x04": ("a zip archive", "unpack it and give the file inside"),

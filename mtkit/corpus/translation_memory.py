@@ -9,18 +9,18 @@ from pathlib import Path
 
 from mtkit.corpus.bilingual_xml import (
     Pair,
-    find_tmx_languages,
     find_xliff_languages,
-    iter_tmx_pairs,
     iter_xliff_pairs,
 )
 from mtkit.corpus.columns import Languages
-from mtkit.corpus.gettext_files import find_language, iter_catalog_pairs, read_catalog
+from mtkit.corpus.gettext_files import iter_catalog_pairs, read_target_language
 from mtkit.corpus.reading import Lines, Reading
 from mtkit.corpus.text_files import open_bytes, strip_compression
+from mtkit.corpus.tmx_pairs import find_tmx_languages, iter_tmx_pairs
 from mtkit.runtime import console
 
-SUFFIXES = frozenset({".po", ".pot", ".tmx", ".xlf", ".xliff"})
+CATALOGS = frozenset({".po", ".pot"})
+SUFFIXES = CATALOGS | {".tmx", ".xlf", ".xliff"}
 
 
 def read_memory(path: Path, languages: Languages, chunk_pairs: int, reading: Reading) -> Iterator[Lines]:
@@ -38,10 +38,8 @@ def read_memory(path: Path, languages: Languages, chunk_pairs: int, reading: Rea
     Raises:
         DataError: The file is missing or damaged, or in other languages.
     """
-    with open_bytes(path) as (stream, _):
-        content = stream.read()
     has_pairs = False
-    pairs = _iter_pairs(content, path, languages, reading.left_out)
+    pairs = _iter_pairs(path, languages, reading.left_out)
     while chunk := list(islice(pairs, chunk_pairs)):
         yield [source for source, _ in chunk], [target for _, target in chunk]
         has_pairs = True
@@ -61,22 +59,25 @@ def read_languages(path: Path) -> Languages:
     Raises:
         DataError: The file is missing or damaged.
     """
+    match strip_compression(path).suffix.lower():
+        case ".tmx":
+            return find_tmx_languages(path)
+        case ".xlf" | ".xliff":
+            return find_xliff_languages(_read(path), path)
+        case _:
+            return None, read_target_language(_read(path), path)
+
+
+def _read(path: Path) -> bytes:
     with open_bytes(path) as (stream, _):
-        content = stream.read()
-    match strip_compression(path).suffix.lower():
-        case ".tmx":
-            return find_tmx_languages(content, path)
-        case ".xlf" | ".xliff":
-            return find_xliff_languages(content, path)
-        case _:
-            return None, find_language(read_catalog(content, path))
+        return stream.read()
 
 
-def _iter_pairs(content: bytes, path: Path, languages: Languages, left_out: Counter[str]) -> Iterator[Pair]:
+def _iter_pairs(path: Path, languages: Languages, left_out: Counter[str]) -> Iterator[Pair]:
     match strip_compression(path).suffix.lower():
         case ".tmx":
-            return iter_tmx_pairs(content, path, languages, left_out)
+            return iter_tmx_pairs(path, languages, left_out)
         case ".xlf" | ".xliff":
-            return iter_xliff_pairs(content, path, languages, left_out)
+            return iter_xliff_pairs(_read(path), path, languages, left_out)
         case _:
-            return iter_catalog_pairs(content, path, languages, left_out)
+            return iter_catalog_pairs(_read(path), path, languages, left_out)

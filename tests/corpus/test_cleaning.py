@@ -16,7 +16,7 @@ def test_clean_text_passes():
     assert clean(pairs) == (pairs, {})
 
 
-@pytest.mark.parametrize("blank", ["", "  ", "\u00a0\t\u3000"])
+@pytest.mark.parametrize("blank", ["", "  ", "\u00a0\t\u3000", "\ufeff", "\u200b \u00ad"])
 def test_empty(blank):
     assert clean([("a", blank), (blank, "b"), ("a", "b")]) == ([("a", "b")], {"empty": 2})
 

@@ -14,6 +14,10 @@ from mtkit.corpus.hashing import hash_normalized, hash_pairs, is_among
         ("e\u0301", "É"),
         ("a\tb", "a b"),
         ("", " \u3000"),
+        ("", "\u200b \ufeff"),
+        ("Silben\u00adtrennung", "silbentrennung"),
+        ("क्\u200dष \u200b अ", "क्ष अ"),
+        ("e\u200d\u0301", "e\u0301"),
     ],
 )
 def test_alike(one, other):

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import unicodedata
 
@@ -267,6 +268,18 @@ def test_a_corpus_of_three_lines(write, pairs, vocabulary, tmp_path):
             CorpusSection(train=[text(write, "t", pairs[:3])], **ALONE), VocabularySection(), tmp_path / "out"
         )
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no named pipes")
+def test_a_pipe_is_no_input(files, vocabulary, tmp_path):
+    """Its text would be gone with the hash: `--source <(zcat train.en.gz)`."""
+    os.mkfifo(tmp_path / "pipe.en")
+    with pytest.raises(DataError, match="a pipe"):
+        prepare_corpus(
+            CorpusSection(train=[files.model_copy(update={"source": tmp_path / "pipe.en"})]),
+            vocabulary,
+            tmp_path / "out",
+        )
 
 
 def test_nothing_left(files, vocabulary, tmp_path):

@@ -97,6 +97,19 @@ def test_tsv_names_the_line_that_lacks_a_column(write, columns, line):
     assert caught.value.at == f"{path}:{line}"
 
 
+@pytest.mark.parametrize("columns", [None, (1, 2)])
+def test_tsv_names_the_line_with_a_tab_in_a_text(write, columns):
+    """What stands in the first two columns there are the halves of one text."""
+    path = write("x.tsv", ["source\ttarget", "a\tb", "a\tb", "torn\tin two\tentzwei"])
+    with pytest.raises(DataError, match="3 columns where the first row has 2") as caught:
+        read(path=path, columns=columns)
+    assert caught.value.at == f"{path}:4"
+    assert read(path=write("x.tsv", ["source\ttarget", "a\tb\t\t", "\t"]), columns=columns)[0][-2:] == [
+        ("a", "b"),
+        ("", ""),
+    ]
+
+
 def test_tsv_without_telling_columns(write):
     with pytest.raises(DataError, match="cannot tell which columns") as caught:
         read(path=write("x.tsv", ["uno\tdue", "a\tb"]))

@@ -100,13 +100,22 @@ def test_nul_bytes_name_the_line(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "kind"),
-    [("ab\n".encode("utf-16"), "UTF-16"), (gzip.compress(b"a\n"), "gzip"), (b"PK\x03\x04...", "zip")],
+    [
+        ("ab\n".encode("utf-16"), "UTF-16"),
+        (gzip.compress(b"a\n"), "gzip"),
+        (bz2.compress(b"a\n"), "bzip2"),
+        (b"PK\x03\x04...", "zip"),
+    ],
 )
 def test_foreign_formats_are_named(tmp_path, content, kind):
     path = tmp_path / "x.txt"
     path.write_bytes(content)
     with pytest.raises(DataError, match=kind):
         read(path)
+
+
+def test_text_that_begins_as_a_format_does_is_text(write):
+    assert read(write("x.txt", "BZh is no word\n")) == ["BZh is no word"]
 
 
 def test_empty_missing_and_folder(tmp_path, write):

@@ -4,6 +4,7 @@ import pytest
 
 from mtkit.config.corpus import CorpusSection, TextSource
 from mtkit.config.vocabulary import VocabularySection
+from mtkit.corpus import tmx_pairs
 from mtkit.corpus.manifest import read_manifest
 from mtkit.corpus.prepare import prepare_corpus
 from mtkit.corpus.readers import iter_pairs
@@ -88,6 +89,7 @@ def read(path, languages=("en", "de"), chunk_pairs=2, reading=None):
         ("a.po", 'msgid "a"\nmsgstr "b"\n', (None, None)),
         ("a.tmx", MEMORY, ("en", None)),
         ("a.tmx", MEMORY.replace('<tuv lang="fr"><seg>Deux</seg></tuv>', "").lower(), ("en", "de")),
+        ("a.tmx", MEMORY.replace('<tuv lang="fr"><seg>Deux</seg></tuv>', ""), ("en", "de")),
         ("a.tmx", MEMORY.replace('srclang="en"', 'srclang="*all*"'), (None, None)),
         ("a.xlf", XLIFF_1, ("en-US", "de-DE")),
         ("a.xliff", XLIFF_2, ("en", "de")),
@@ -139,6 +141,45 @@ def test_translation_memories(write):
     assert read(two, (None, None)) == [("Press this key", "Taste"), ("Two", "Zwei")]
 
 
+def test_a_memory_is_read_unit_by_unit(write):
+    unit = '<tu><tuv lang="en"><seg>{0}</seg></tuv><!-- {0} --><tuv lang="de"><seg>{0}.</seg></tuv></tu>\n<!-- x -->'
+    units = "".join(unit.format(number) for number in range(3000))
+    path = write("a.tmx", f'<tmx><header srclang="en"/><body>{units}</body></tmx>')
+    assert read(path) == [(str(number), f"{number}.") for number in range(3000)]
+    assert max(len(unit.getparent()) for unit, _ in tmx_pairs._iter_units(path)) < 1000  # of a block of 32 KB
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_memories_as_programs_write_them(tmp_path, encoding):
+    """Trados writes UTF-16, others a byte order mark, and most name a document type that is nowhere to be had."""
+    head = f'<?xml version="1.0" encoding="{encoding[:6].rstrip("-")}"?>\n<!DOCTYPE tmx SYSTEM "tmx14.dtd">\n'
+    (tmp_path / "a.tmx").write_bytes((head + MEMORY).encode(encoding))
+    assert read(tmp_path / "a.tmx") == [("Press this key", "Taste"), ("Two", "Zwei")]
+
+
+def test_another_kind_of_xml_is_no_memory(write):
+    with pytest.raises(DataError, match="no TMX: <html>"):
+        read(write("a.tmx", "<html/>"))
+
+
+def test_the_document_inside_an_xliff_file_does_not_matter(write):
+    """Of Trados' files it is most of the size, and lxml takes no text of more than 10 MB."""
+    original = f'<header><skl><internal-file form="base64">{"UEsD" * 3_000_000}\n</internal-file></skl></header><body>'
+    assert read(write("a.xlf", XLIFF_1.replace("<body>", original))) == read(write("b.xlf", XLIFF_1))
+
+
+@pytest.mark.parametrize("depth", [10, 300, 100_000])
+@pytest.mark.parametrize("size", [10, 11_000_000])
+def test_elements_that_lie_too_deep_in_each_other_are_refused(write, depth, size):
+    body = f"<body><note>{'a' * size}</note>" + "<group>" * depth + "</group>" * depth
+    path = write("a.xlf", XLIFF_1.replace("<body>", body))
+    if depth == 10:
+        assert read(path) == read(write("b.xlf", XLIFF_1))
+    else:
+        with pytest.raises(DataError, match=r"[Dd]epth|more than 256 deep"):
+            read(path)
+
+
 @pytest.mark.parametrize("languages", [(None, None), ("en", None), (None, "de")])
 def test_a_memory_of_several_languages_wants_to_know_which(write, languages):
     with pytest.raises(DataError, match="several languages: de, en, fr"):
@@ -183,6 +224,22 @@ def test_a_file_without_pairs_is_told(write, capsys, name, content):
         list(iter_pairs(TextSource(path=path), "test", ("en", "de"), Reading()))
 
 
+def test_what_is_left_out_of_a_given_set_is_told(write, files, vocabulary, tmp_path):
+    test = TextSource(path=write("a.po", CATALOG))
+    prepared = prepare_corpus(CorpusSection(train=[files], test=test), vocabulary, tmp_path / "out")
+    assert len(prepared.test) == len(CATALOG_PAIRS)
+    assert prepared.manifest.warnings == [
+        f"test set: 1 pairs left out: {reason}" for reason in ("fuzzy", "untranslated", "obsolete")
+    ]
+
+
+def test_xliff_counts_what_has_no_source(write):
+    unit = '<trans-unit id="9"><source/><target>Nichts</target></trans-unit></body>'
+    reading = Reading()
+    read(write("a.xlf", XLIFF_1.replace("</body>", unit)), reading=reading)
+    assert reading.left_out["without a source"] == 1
+
+
 def test_wildcards_stand_for_the_files_that_match(write, tmp_path):
     files = [write(f"{name}/locale/de/a.po", CATALOG) for name in ("x", "y")]
     write("x/locale/fr/a.po", CATALOG)
@@ -191,6 +248,14 @@ def test_wildcards_stand_for_the_files_that_match(write, tmp_path):
     assert [source.path for source in section.train] == [*files, Path("b.tsv")]
     assert [source.label for source in section.train] == ["catalogs", "catalogs", "b.tsv"]
     assert CorpusSection.model_validate(section.model_dump()) == section
+
+
+def test_prepare_refuses_catalogs_of_several_languages(write, vocabulary, tmp_path):
+    write("po/de.po", CATALOG)
+    write("po/fr.po", CATALOG.replace("Language: de", "Language: fr"))
+    section = CorpusSection(train=[TextSource(path=tmp_path / "po" / "*.po")], source_language="de")
+    with pytest.raises(DataError, match="catalogs of several languages"):
+        prepare_corpus(section, vocabulary, tmp_path / "out")
 
 
 def test_wildcards_that_match_nothing_stay(write, tmp_path):
