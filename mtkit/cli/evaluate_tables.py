@@ -134,6 +134,8 @@ def _explain(tests: Mapping[str, int]) -> list[str]:
     if not names:
         return ["no test of significance was asked for"]
     where = "both tests" if len(names) == 2 else "this test"
+    if where == "this test" and tests["bootstrap_samples"]:
+        where += ", as in about one of ten pairs of equally good systems"
     return [
         f"in brackets: p by {' and '.join(names)}, seed {tests['seed']}",
         f"* significant: p < {_LEVEL} in {where}",

@@ -153,6 +153,12 @@ class Evaluator:
             notes = (*notes, f"TER counts words between spaces, which {target_language} does not write")
         if empty := sum(not any(map(str.strip, lines)) for lines in zip(*streams, strict=True)):
             notes = (*notes, f"{empty:,} of {self.size:,} references are empty")
+        if lacking := sum(len({not line.strip() for line in lines}) > 1 for lines in zip(*streams, strict=True)):
+            notes = (
+                *notes,
+                f"{lacking:,} of {self.size:,} lines are empty in one reference and not in another: sacreBLEU takes an "
+                "empty one for a reference of no words, which makes TER too high and changes BLEU a little",
+            )
         self.notes = notes
         self.bootstrap_samples = bootstrap_samples
         self.seed = seed

@@ -82,6 +82,7 @@ class Explanation:
             "source": self.source,
             "translation": self.translation,
             "is_forced": self.is_forced,
+            "log_prob": round(self.log_prob, 6),
             "source_tokens": self.source_tokens,
             "target_tokens": self.target_tokens,
             "next_tokens": self.next_tokens,

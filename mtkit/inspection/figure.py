@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +21,22 @@ SUFFIXES = (".png", ".svg", ".pdf")
 _CELL_INCHES = 0.3
 _SMALL_CELL_INCHES = 0.12
 _DPI = 200
-# The first has Latin, Greek, Cyrillic and Arabic; the others are taken where they are installed.
+# From this version of matplotlib on, letters are ordered and joined as their script wants it.
+_SHAPING_VERSION = (3, 11)
+# The first has Latin, Greek, Cyrillic, Hebrew and Arabic; the others are taken where they are installed.
 _FONTS = (
     "DejaVu Sans",
     "Noto Sans",
-    "Noto Sans CJK JP",
-    "Noto Sans CJK SC",
-    "Noto Sans Arabic",
-    "Noto Sans Devanagari",
-)
+    *(f"Noto Sans CJK {region}" for region in ("JP", "SC", "TC", "KR")),
+    *(
+        f"Noto Sans {script}"
+        for script in (
+            "Arabic", "Hebrew", "Devanagari", "Bengali", "Gujarati", "Gurmukhi", "Kannada", "Malayalam", "Oriya",
+            "Sinhala", "Tamil", "Telugu", "Thai", "Lao", "Khmer", "Myanmar", "Ethiopic", "Armenian", "Georgian",
+        )
+    ),
+    "Noto Serif Tibetan",
+)  # fmt: skip
 _TITLES: dict[AttentionKind, str] = {
     "encoder": "encoder self-attention",
     "decoder": "decoder self-attention",
@@ -90,6 +98,17 @@ def draw(
             )
     if any("Glyph" in str(warning.message) for warning in caught):
         console.warn(f"{path}: no font of this machine has all characters of the text; install Google's Noto fonts")
+    tokens = explanation.source_tokens + explanation.target_tokens
+    if tuple(map(int, matplotlib.__version__.split(".")[:2])) < _SHAPING_VERSION and any(map(_needs_shaping, tokens)):
+        console.warn(
+            f"{path}: matplotlib {matplotlib.__version__} writes right-to-left and Indic words wrongly, 3.11 rightly; "
+            "or write .html"
+        )
+
+
+def _needs_shaping(text: str) -> bool:
+    """Return whether letters stand in another order than they are typed in: in right-to-left and in Indic scripts."""
+    return any(unicodedata.bidirectional(one) in ("R", "AL") or unicodedata.category(one) == "Mc" for one in text)
 
 
 def _import_matplotlib() -> Any:

@@ -115,7 +115,9 @@ def test_the_table_marks_what_differs_significantly(run, many):
 def test_one_test_or_none(run, many):
     one = run("evaluate", "good", "bad", "-r", "ref", *FAST, "--set", "evaluation.bootstrap_samples=0").out
     assert "p by paired approximate randomisation (100 trials), seed 12345\n" in one
-    assert "p < 0.05 in this test" in one
+    assert "p < 0.05 in this test\n" in one
+    bootstrap = run("evaluate", "good", "bad", "-r", "ref", *FAST, "--set", "evaluation.randomization_trials=0").out
+    assert "p < 0.05 in this test, as in about one of ten pairs of equally good systems\n" in bootstrap
     none = run("evaluate", "good", "bad", "-r", "ref", *NO_TESTS).out
     assert "no test of significance" in none
     assert "*" not in none

@@ -165,6 +165,8 @@ def test_what_looks_wrong_is_noted():
     assert evaluate([""] * 60, REFERENCES).notes == ("all hypotheses are empty",)
     assert "end in ' .'" in evaluate([f"{line} ." for line in HYPOTHESES], REFERENCES).notes[0]
     assert evaluate(HYPOTHESES, ["", *REFERENCES[1:]]).notes == ("1 of 60 references are empty",)
+    (note,) = evaluate(HYPOTHESES, [REFERENCES, [" ", *REFERENCES[1:]]]).notes
+    assert note.startswith("1 of 60 lines are empty in one reference and not in another")
     assert "TER counts words" in evaluate(CHINESE, CHINESE, target_language="zh").notes[0]
 
 

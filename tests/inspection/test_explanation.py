@@ -28,6 +28,7 @@ def check_rows(weights, queries, keys):
 
 def test_the_data_fits_together(explanation):
     data = json.loads(json.dumps(explanation.to_json(), allow_nan=False))
+    assert data["log_prob"] == pytest.approx(explanation.log_prob, abs=1e-6)
     assert data["source_tokens"][0] == "<2de>"
     assert (data["source_tokens"][-1], data["target_tokens"][0], data["next_tokens"][-1]) == ("</s>", "<s>", "</s>")
     assert data["target_tokens"][1:] == data["next_tokens"][:-1]

@@ -3,6 +3,7 @@
 import html
 import struct
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -60,6 +61,29 @@ def test_without_matplotlib_the_extra_is_named(explanation, tmp_path, monkeypatc
     with pytest.raises(RecipeError, match="matplotlib") as caught:
         draw(explanation, tmp_path / "a.png")
     assert "mtkit[plot]" in caught.value.fix
+
+
+@pytest.mark.parametrize(("script", "text"), [("Thai", "สวัสดี"), ("Hebrew", "שלום"), ("Tamil", "தமிழ்")])
+def test_scripts_whose_font_is_installed(explanation, tmp_path, capsys, script, text):
+    from matplotlib import font_manager
+
+    if f"Noto Sans {script}" not in {font.name for font in font_manager.fontManager.ttflist}:
+        pytest.skip(f"the font Noto Sans {script} is not installed")
+    named = replace(explanation, source_tokens=[f"▁{text}"] * len(explanation.source_tokens))
+    draw(named, tmp_path / "a.png")
+    assert "no font" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["שלום", "كتاب", "हिन्दी"])
+def test_an_old_matplotlib_that_orders_letters_wrongly_is_told_of(explanation, tmp_path, capsys, monkeypatch, text):
+    import matplotlib as mpl
+
+    named = replace(explanation, source_tokens=[f"▁{text}"] * len(explanation.source_tokens))
+    message = "writes right-to-left and Indic words wrongly"
+    for version, shown, is_told in (("3.11.0", named, False), ("3.10.8", explanation, False), ("3.10.8", named, True)):
+        monkeypatch.setattr(mpl, "__version__", version)
+        draw(shown, tmp_path / "a.svg")
+        assert (message in capsys.readouterr().err) == is_told
 
 
 def test_characters_that_no_font_has(loaded, tmp_path, capsys):

@@ -212,6 +212,7 @@ def test_numbers_and_significance_are_told_in_words(small_path, open_page):
     assert plot.count() == 1
     assert page.get_by_role("img", name="TER, lower is better").count() == 1
     words = page.locator("table", has_text="p, bootstrap").locator("tbody tr td:last-child").all_inner_texts()
+    assert "that of the bootstrap is about half of it" in page.locator("main").inner_text()
     better = "significantly better"
     assert words == [better, better, "uncertain: the tests disagree", "may well be chance"]
     page.get_by_text("Gained most").click()

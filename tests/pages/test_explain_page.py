@@ -470,6 +470,26 @@ def test_markup_and_right_to_left_text_are_text(show):
     assert token(page, "key", 2).locator(".space").text_content() == "▁"
 
 
+def test_a_right_to_left_sentence_runs_from_right_to_left(show):
+    source, target = ["▁ذهب", "▁الولد", "▁12", "</s>"], ["<s>", "▁הילד", "▁הלך", "▁12"]
+    spans = [[i, i] for i in range(4)]
+    page = show(make_data(source, target, (spans, spans)))
+    for side in (0, 1):
+        lefts = [word.bounding_box()["x"] for word in page.locator(".sentence").nth(side).locator(".word").all()]
+        assert lefts == sorted(lefts, reverse=True)
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.textContent") == "الولد"
+    # In the English lines that tell what is pointed at, the words stand from left to right, as the arrow means.
+    pointed = {"#sentence": page.locator(".word").nth(1), "#alignment": page.locator("#alignment tbody td").nth(4)}
+    for section, item in (pointed | {"#heads": token(page, "query", 1)}).items():
+        item.hover()
+        words = page.locator(f"{section} .readout bdi")
+        assert words.count() > 1
+        lefts = [word.bounding_box()["x"] for word in words.all()]
+        assert lefts == sorted(lefts)
+
+
 def test_the_address_holds_the_view(show):
     data = make_data()
     page = show(data)

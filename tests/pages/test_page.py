@@ -48,3 +48,13 @@ def test_a_browser_shows_markup_as_text(assets, open_page, tmp_path):
     page = open_page(path)
     assert page.title() == "Texts"
     assert page.locator("li").all_text_contents() == NASTY
+
+
+def test_paper_is_white_and_has_the_colours_of_bars_and_cells(assets, open_page, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(build_page("run", "Texts", {"texts": NASTY}), encoding="utf-8")
+    page = open_page(path, color_scheme="dark")
+    style = "(() => { const s = getComputedStyle(document.body); return [s.backgroundColor, s.printColorAdjust]; })()"
+    assert page.evaluate(style) == ["rgb(17, 18, 20)", "economy"]
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(style) == ["rgb(255, 255, 255)", "exact"]

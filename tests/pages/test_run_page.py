@@ -132,7 +132,7 @@ def test_a_long_run_is_shown_on_a_phone(long_run, write, open_page, scheme):
 
 def test_values_are_read_by_pointer_and_keys(write, open_page):
     records = [train(100 * i, loss=8.0 - i) for i in range(1, 6)]
-    records += [validation(300, loss=4.5), validation(500, loss=4.0)]
+    records += [validation(300, loss=4.5, bleu=31.0), validation(500, loss=4.0)]
     page = open_page(write("report.html", build_run_page(make_data(records, is_finished=True, max_steps=500))))
     plot, readout = page.locator(".plot").first, page.locator(".readout").first
     plot.locator(".curve").first.wait_for(state="attached")

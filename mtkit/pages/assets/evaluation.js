@@ -79,7 +79,7 @@ function significance() {
     { title: "p, randomisation", isNumber: true }, { title: "In words" }];
   const rows = DATA.comparisons.map((row) => [named(row.system), named(metricTitle(row.metric)), signed(row.difference, scoreDigits(row.metric)), chance(row.bootstrap_p), chance(row.randomization_p), inWords(row)]);
   return part("Is the difference real?",
-    element("p", {}, `p is how often chance alone would make a difference at least as large, were both systems equally good. Here a difference counts as significant where every test that was made, of paired bootstrap and paired approximate randomisation, gives less than ${SIGNIFICANT}. Of many comparisons, some fall below it by chance.`),
+    element("p", {}, `p is how often chance alone would make a difference at least as large, were both systems equally good; that of the bootstrap is about half of it, as sacreBLEU computes it. Here a difference counts as significant where every test that was made, of paired bootstrap and paired approximate randomisation, gives less than ${SIGNIFICANT}. Of many comparisons, some fall below it by chance.`),
     table(["Each system against the baseline, ", named(DATA.systems[0].name)], columns, rows));
 }
 

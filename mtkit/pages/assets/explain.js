@@ -47,5 +47,5 @@ PAGE.append(
   ...[buildSentence(), buildHeads(), buildAlignment(), buildSteps()].filter(Boolean));
 render();
 addEventListener("hashchange", () => { readAddress(); render(); });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
+matchMedia("screen and (prefers-color-scheme: dark)").addEventListener("change", () =>
   document.querySelectorAll("canvas").forEach(paint));

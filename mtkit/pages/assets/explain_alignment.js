@@ -13,14 +13,14 @@ function buildSentence() {
     items[side][i].classList.toggle("on", isOn);
     const [other, at] = side === "source" ? ["target", 1] : ["source", 0];
     const texts = [...new Set(links.map((link) => link[at]))].map((o) => words[other][o]?.text).filter(Boolean);
-    const found = texts.length ? texts.join(", ") : "aligned to no word";
-    tell(readout, isOn ? `${words[side][i].text} – ${found}` : null, hint);
+    const found = texts.length ? listed(texts.map(isolated)) : ["aligned to no word"];
+    tell(readout, isOn ? [isolated(words[side][i].text), " – ", ...found] : null, hint);
   };
   const hint = "Point at a word to see what it is aligned to.";
   tell(readout, null, hint);
   for (const side of ["source", "target"]) {
     items[side] = words[side].map((word, i) => {
-      const item = element("span", { class: "word" }, element("bdi", {}, word.text));
+      const item = element("span", { class: "word" }, word.text); // no <bdi>, which dir="auto" does not look into
       item.show = (isOn) => show(side, i, isOn);
       return item;
     });
@@ -72,8 +72,8 @@ function renderAlignment() {
           element("span", { class: weight < 0.095 ? "small" : null }, weight.toFixed(2)));
         cell.show = (isOn) => {
           for (const one of [cell, head, heads[c]]) one.classList.toggle("on", isOn);
-          const text = `${row.text} ← ${column.text}: ${weight.toFixed(2)}${link ? ", aligned" : ""}`;
-          tell(ALIGNMENT.readout, isOn ? text : null, hint);
+          const parts = [isolated(row.text), " ← ", isolated(column.text), `: ${weight.toFixed(2)}${link ? ", aligned" : ""}`];
+          tell(ALIGNMENT.readout, isOn ? parts : null, hint);
         };
         return cell;
       });

@@ -186,13 +186,13 @@ function renderSelection() {
   tell(HEADS.readout, shown ? describe(shown, units, weightAt) : null, hint);
 }
 
-/** Return in words what a unit looks at most, or which units look at it most. */
+/** Return in words and elements what a unit looks at most, or which units look at it most. */
 function describe(shown, units, weightAt) {
   const other = shown.side === "query" ? "key" : "query";
   const largest = units[other].map((unit, i) => [weightAt(other, i), unit.text]).sort((a, b) => b[0] - a[0]).slice(0, 3)
-    .filter(([weight]) => weight >= 0.005).map(([weight, text]) => `${text} ${weight.toFixed(2)}`).join(", ");
-  const { text } = units[shown.side][shown.index];
-  if (shown.side === "key") return `${text} is looked at by: ${largest || "no word"}`;
-  const next = KINDS[STATE.kind].queries === "target" ? ` → ${nextUnit(units.query, shown.index).text}` : "";
-  return `${text}${next} looks at: ${largest}`;
+    .filter(([weight]) => weight >= 0.005).map(([weight, text]) => [isolated(text), ` ${weight.toFixed(2)}`]);
+  const word = isolated(units[shown.side][shown.index].text);
+  if (shown.side === "key") return [word, " is looked at by: ", ...(largest.length ? listed(largest) : ["no word"])];
+  const next = KINDS[STATE.kind].queries === "target" ? [" → ", isolated(nextUnit(units.query, shown.index).text)] : [];
+  return [word, ...next, " looks at: ", ...listed(largest)];
 }

@@ -126,7 +126,8 @@ function rove(container, lines, isDown = false) {
     const place = event.target.place;
     if (!place || event.ctrlKey || event.altKey || event.metaKey) return;
     let [l, i] = place;
-    if (along.includes(event.key)) i += event.key === along[0] ? -1 : 1;
+    const isReversed = !isDown && getComputedStyle(event.target).direction === "rtl";
+    if (along.includes(event.key)) i += (event.key === along[0]) === isReversed ? 1 : -1;
     else if (across.includes(event.key)) l += event.key === across[0] ? -1 : 1;
     else if (event.key === "Home") i = 0;
     else if (event.key === "End") i = lines[l].length - 1;
@@ -216,8 +217,18 @@ function refill(container, key, make) {
   container.replaceChildren(...make());
 }
 
-/** Tell what is pointed at, in a line that stays as high as it is; without text, the hint. */
-function tell(readout, text, hint) {
-  readout.textContent = text ?? hint;
-  readout.classList.toggle("faint", text === null);
+/** Return a word in the direction of its own script, whatever stands beside it. */
+function isolated(text) {
+  return element("bdi", {}, text);
+}
+
+/** Return parts with a comma between them. */
+function listed(parts) {
+  return parts.flatMap((part, i) => (i ? [", ", part] : [part])).flat();
+}
+
+/** Tell what is pointed at (text and elements), in a line that stays as high as it is; without any, the hint. */
+function tell(readout, parts, hint) {
+  readout.replaceChildren(...(parts ?? [hint]));
+  readout.classList.toggle("faint", parts === null);
 }
