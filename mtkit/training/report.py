@@ -67,7 +67,7 @@ def _facts(record: RunRecord, config: ModelFolderConfig) -> list[tuple[str, str]
     languages = f"{config.source_language or '?'} to {config.target_language or '?'}"
     layers = f"{model.num_encoder_layers}+{model.num_decoder_layers} layers, {model.d_model} wide, {model.norm}-norm"
     processes = f", {record.processes} processes" if record.processes > 1 else ""
-    threads = f", {record.threads} threads" if record.device == "cpu" else ""
+    threads = f", {console.count(record.threads, 'thread')}" if record.device == "cpu" else ""
     return [
         ("Languages", languages),
         ("Model", layers),

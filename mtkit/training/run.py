@@ -269,7 +269,7 @@ def _describe(trainer: Trainer, corpus: PreparedCorpus) -> str:
     steps = f"{trainer.max_steps:,} steps" if trainer.max_steps is not None else "until early stopping or max_epochs"
     where = f"{trained.device.type}, {trained.precision}"
     if trained.device.type == "cpu":
-        where += f", {torch.get_num_threads()} threads"
+        where += f", {console.count(torch.get_num_threads(), 'thread')}"
     if trainer.processes.count > 1:
         where += f", {trainer.processes.count} processes ({trained.kind})"
     return (
