@@ -13,8 +13,7 @@ def test_the_recipes_are_those_of_the_project():
     assert {path.stem for path in FILES} >= {
         "quickstart",
         "multi30k-en-de",
-        "multi30k-en-de-tiny",
-        "multi30k-en-de-tiny-r-drop",
+        "multi30k-en-de-r-drop",
         "multi30k-en-fr",
         "iwslt14-de-en",
         "wmt14-en-de-base",

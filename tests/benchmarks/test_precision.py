@@ -35,7 +35,7 @@ def test_bf16_learns_what_fp32_learns(shared_corpora, tmp_path):
     run("prepare", "multi30k-en-de", *texts, "-o", tmp_path / "corpus")
     threads = os.environ.get("MTKIT_BENCHMARK_THREADS")
     settings = [f"training.validate_every_steps={UPDATES // 4}", "training.validation_sentences=20"]
-    arguments = ["--max-steps", UPDATES, *(f"--set={setting}" for setting in settings)]
+    arguments = ["--preset", "small", "--max-steps", UPDATES, *(f"--set={setting}" for setting in settings)]
     arguments += ["--threads", threads] if threads else []
     losses = {}
     for precision in ("fp32", "bf16"):
