@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import signal
 import threading
+from pathlib import Path
 from types import FrameType
 
 from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
@@ -14,6 +15,8 @@ STOPPED: dict[object, str] = {EXIT_INTERRUPTED: "interrupted", EXIT_TERMINATED: 
 
 # So many seconds after a signal that came while a module was loading it comes again.
 _AGAIN = 0.02
+# What imports the command line itself, and runs it there, is none of its modules.
+_ENTRY = str(Path(__file__).parents[1] / "__main__.py")
 
 
 def unwind_on_signals() -> None:
@@ -52,7 +55,7 @@ def _send_again(number: signal.Signals) -> None:
 
 def _is_loading(frame: FrameType | None) -> bool:
     """Return whether a module is being imported there."""
-    while frame is not None:
+    while frame is not None and frame.f_code.co_filename != _ENTRY:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
         frame = frame.f_back

@@ -54,6 +54,23 @@ def test_what_is_ignored_stays_ignored(execute):
     assert execute(f"{code}\nprint('on')")[:3] == (0, ["on"], "")
 
 
+def test_a_program_that_runs_the_command_line_as_it_is_imported_can_be_interrupted(execute, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    program = f"""
+import os, signal, sys, threading
+from mtkit.__main__ import main
+sys.argv = ["mtkit", "evaluate", "-", "-r", {str(tmp_path / "pipe")!r}]
+def send():
+    with open(sys.argv[-1], "wb"):  # waits until the command reads
+        os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=send, daemon=True).start()
+main()
+"""
+    code, said, err, seconds = execute("import program", program=program)
+    assert (code, said, err) == (130, [], "interrupted\n")
+    assert seconds < 25
+
+
 @pytest.mark.parametrize(("sent", "code", "said"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
 def test_the_command_line_can_be_interrupted_while_it_loads(execute, sent, code, said):
     run = "sys.argv = ['mtkit', '--help']\nfrom mtkit.__main__ import main\nmain()"
