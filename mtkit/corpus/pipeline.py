@@ -23,6 +23,7 @@ from mtkit.corpus.manifest import CorpusStatistics, Manifest, write_manifest
 from mtkit.corpus.model_filter import PairModels, build_judge
 from mtkit.corpus.readers import CHUNK_PAIRS, iter_pairs
 from mtkit.corpus.reading import Reading
+from mtkit.corpus.repair import SEPARATORS
 from mtkit.corpus.request import Request
 from mtkit.corpus.splitting import Assignment, PairHashes, assign_pairs
 from mtkit.corpus.spool import Spool
@@ -153,6 +154,14 @@ def _read_training(corpus: CorpusSection, languages: Languages, spool: Spool, fi
 def _nothing_left(findings: Findings) -> DataError:
     """Return the error of a training text of which nothing is left."""
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in findings.dropped.most_common() if count)
+    breaks = {name: count for name in SEPARATORS.values() if (count := findings.repaired[name]) > findings.pairs_read}
+    if breaks:
+        name = max(breaks, key=lambda name: breaks[name])
+        return DataError(
+            f"no training pair is left of {findings.pairs_read:,}, which hold {breaks[name]:,} times a {name}",
+            at="corpus.train",
+            fix="if that ends the lines, put line feeds in its place: nothing else ends a line here",
+        )
     return DataError(
         f"no training pair is left of {findings.pairs_read:,}: {reasons}",
         at="corpus.filters",

@@ -294,6 +294,15 @@ def test_nothing_left(files, vocabulary, tmp_path):
         prepare_corpus(same, vocabulary, tmp_path / "out")
 
 
+def test_lines_that_end_in_something_else_are_seen_as_the_cause(vocabulary, tmp_path):
+    for language in ("en", "de"):
+        (tmp_path / f"mac.{language}").write_bytes(b"one of many sentences\r" * 300)
+    files = TextSource(source=tmp_path / "mac.en", target=tmp_path / "mac.de")
+    with pytest.raises(DataError, match="left of 1, which hold 598 times a carriage return") as caught:
+        prepare_corpus(CorpusSection(train=[files]), vocabulary, tmp_path / "out")
+    assert "put line feeds in its place" in caught.value.fix
+
+
 def test_no_training_text(vocabulary, tmp_path):
     with pytest.raises(RecipeError, match="no training text"):
         prepare_corpus(CorpusSection(), vocabulary, tmp_path / "out")
