@@ -133,9 +133,12 @@ def _explain(tests: Mapping[str, int]) -> list[str]:
         names.append(f"paired approximate randomisation ({tests['randomization_trials']:,} trials)")
     if not names:
         return ["no test of significance was asked for"]
-    where = "both tests" if len(names) == 2 else "this test"
-    if where == "this test" and tests["bootstrap_samples"]:
-        where += ", as in about one of ten pairs of equally good systems"
+    if len(names) == 2:
+        where = "both tests"
+    elif tests["bootstrap_samples"]:
+        where = "this test, as in about one of ten pairs of equally good systems"
+    else:
+        where = "this test"
     return [
         f"in brackets: p by {' and '.join(names)}, seed {tests['seed']}",
         f"* significant: p < {_LEVEL} in {where}",

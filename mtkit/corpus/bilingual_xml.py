@@ -17,6 +17,8 @@ XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 XLIFF_1 = "urn:oasis:names:tc:xliff:document:1.2"
 XLIFF_2 = "urn:oasis:names:tc:xliff:document:2.0"
 
+# What the versions of lxml say of a text of more than 10 MB.
+_TOO_LONG = ("Text node too long", "huge text node")
 # How deep elements may lie in each other, as lxml has it by itself.
 _MAX_DEPTH = 256
 
@@ -34,9 +36,9 @@ def parse_xml(content: bytes, name: str | Path) -> Any:
     try:
         return _parse(etree, content)
     except (etree.XMLSyntaxError, ValueError) as exc:
-        if "Text node too long" not in str(exc):
+        if not any(said in str(exc) for said in _TOO_LONG):
             raise explain_syntax_error(exc, name) from exc
-    # A text of more than 10 MB, such as the document in an XLIFF file that it was made of.
+    # Such as the document in an XLIFF file that it was made of.
     try:
         tree = _parse(etree, content, huge_tree=True)
     except (etree.XMLSyntaxError, ValueError) as exc:

@@ -85,8 +85,7 @@ class ScoreSummary:
         rate = self.num_tokens / max(self.elapsed_seconds, 1e-9)
         parts = [
             f"{console.count(self.num_lines, 'pair')}, {console.count(self.num_tokens, 'token')} "
-            f"in {self.elapsed_seconds:.1f} s "
-            f"({rate:,.0f} tokens/s)",
+            f"in {self.elapsed_seconds:.1f} s ({rate:,.0f} tokens/s)",
         ]
         if self.num_tokens:
             perplexity = self.perplexity(self.num_tokens)
