@@ -1,5 +1,7 @@
+import importlib.util
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -155,3 +157,24 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def emulation():
+    """The module emulated_device.py, loaded once: mtkit keeps constants of each device."""
+    spec = importlib.util.spec_from_file_location("emulated_device", Path(__file__).with_name("emulated_device.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def on_other_device(emulation, monkeypatch):
+    """Return a context manager under which mtkit computes on a device that is not the CPU."""
+
+    @contextmanager
+    def on_other_device():
+        with monkeypatch.context() as patch, emulation.emulated_device(patch) as device:
+            yield device
+
+    return on_other_device

@@ -122,11 +122,14 @@ def prepare_for_inference(model: Transformer, precision: InferencePrecision) -> 
         precision: Of the matrix products with weights; int8 needs a CPU that `has_int8` in `mtkit.runtime.device`.
     """
     device = next(model.parameters()).device
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     for name, module in list(model.named_modules()):
         if isinstance(module, Linear):
             parent, _, attribute = name.rpartition(".")
             setattr(model.get_submodule(parent), attribute, _lay_out(module, precision, device))
-    model.activation_dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        elif isinstance(module, nn.LayerNorm) and device.type != "cpu":
+            module.to(dtype)  # only a CPU's takes an input of another type than its weights
+    model.activation_dtype = dtype
 
 
 def _lay_out(linear: Linear, precision: InferencePrecision, device: torch.device) -> nn.Module:
