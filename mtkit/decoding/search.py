@@ -262,19 +262,25 @@ class _Search:
         self, candidates: Candidates, is_eos: Tensor, log_probs: Tensor, wants_eos: set[int], number: int
     ) -> None:
         """Keep the candidates that end in EOS and may finish."""
+        places, ranks = _find_finishing(candidates, is_eos).nonzero(as_tuple=True)
+        if not len(places):
+            return
+        rows = self.first_rows[places, 0] + candidates.parents[places, ranks]
+        unmet = torch.zeros_like(places) if candidates.num_unmet is None else candidates.num_unmet[places, ranks]
+        spread = torch.cat([self.spread[rows, : number - 1], log_probs[rows, self.eos_id].unsqueeze(1)], 1)
+        tensors = (places, rows, unmet, candidates.log_probs[places, ranks], self.prefixes[rows, : number - 1], spread)
         penalty = length_penalty(number, self.decoding)
-        for place, rank in _find_finishing(candidates, is_eos).nonzero().tolist():
+        for place, row, num_unmet, log_prob, token_ids, token_log_probs in zip(
+            *(tensor.tolist() for tensor in tensors), strict=True
+        ):
             sentence = self.live[place]
-            row = place * self.beam + int(candidates.parents[place, rank])
-            log_prob = float(candidates.log_probs[place, rank])
             hypothesis = Hypothesis(
-                token_ids=tuple(self.prefixes[row, : number - 1].tolist()),
+                token_ids=tuple(token_ids),
                 log_prob=log_prob,
                 score=log_prob / penalty,
                 is_cut=number >= sentence.max_length and row not in wants_eos,
-                token_log_probs=(*self.spread[row, : number - 1].tolist(), float(log_probs[row, self.eos_id])),
+                token_log_probs=tuple(token_log_probs),
             )
-            num_unmet = 0 if candidates.num_unmet is None else int(candidates.num_unmet[place, rank])
             sentence.add(hypothesis, num_unmet, self.decoding.n_best)
 
     def _select(self, candidates: Candidates, is_eos: Tensor, log_probs: Tensor, number: int) -> None:
