@@ -82,8 +82,7 @@ def initialize_from(
     parts = read_parts(folder)
     _check_shape(parts.config.model, config, path)
     tensors = read_tensors(weights_path)
-    with torch.random.fork_rng(devices=[]):
-        old = build_model(parts.config.model)
+    old = build_model(parts.config.model, is_drawn=False)
     load_weights(old, tensors, weights_path)
     source_rows = _match_rows(parts.source_tokenizer, old.config, source_tokenizer, config, "source")
     target_rows = _match_rows(parts.target_tokenizer, old.config, target_tokenizer, config, "target")

@@ -1,9 +1,8 @@
 """A process that translates batches for another one.
 
-It is started as `python -m mtkit.decoding.processes`, gets what to load and then one batch after the other through its
-standard input, and answers through its standard output: pickles, which never leave these two pipes. It ends when its
-input does, so also when the process that started it was killed. What it cannot do it answers with None: the other
-process does it again, and meets the error.
+It gets what to load and then one batch after the other through its standard input, and answers through its standard
+output: pickles, which never leave these two pipes. It ends when its input does, so also when the process that started
+it was killed. What it cannot do it answers with None: the other process does it again, and meets the error.
 """
 
 from __future__ import annotations
@@ -44,8 +43,10 @@ class WorkerProcess:
 
     def __init__(self) -> None:
         self.is_lost = False
+        # Modules come from where this process has them; `python -m` would look into the working directory first.
+        code = f"import sys; sys.path[:] = {sys.path!r}; from mtkit.decoding.processes import main; main()"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mtkit.decoding.processes"],
+            [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -126,7 +127,3 @@ def _load(loading: Loading) -> Any:
         loading.paths, device="cpu", decoding=loading.decoding, threads=1, utility=loading.utility, align=loading.align
     )
     return translator.segments.translate
-
-
-if __name__ == "__main__":
-    main()

@@ -240,7 +240,7 @@ class _DrawNothing(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func in (nn.init.kaiming_uniform_, nn.init.normal_, Tensor.uniform_, Tensor.normal_):
+        if func in (nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_):
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
 

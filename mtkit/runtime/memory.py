@@ -61,16 +61,45 @@ def _free_memory() -> int | None:
         return None
 
 
-def _left_in_control_group(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Return limit less use of the control group, of version 2 or 1; what merely caches files counts as free."""
-    for limit_name, used_name, cache in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
-    ):
+# Names of the files of a control group, by version of the interface: limit, use, and what of it merely caches files.
+_CONTROL_GROUP_NAMES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def _left_in_control_group(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> int | None:
+    """Return the least that this process's control group, and those it stands in, leave: limit less use.
+
+    What merely caches files counts as free. In a container the groups begin at `root`, whatever `membership` says.
+    """
+    found = [_left_in(group) for group in _find_control_groups(root, membership)]
+    return min((left for left in found if left is not None), default=None)
+
+
+def _find_control_groups(root: Path, membership: Path) -> set[Path]:
+    """Return the folders of the memory's control groups, of version 2 and 1, from this process's up to the root."""
+    groups = {root, root / "memory"}
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return groups
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        top = root if not controllers else root / "memory" if "memory" in controllers.split(",") else None
+        if top is not None:
+            own = top / path.lstrip("/")
+            groups.update(group for group in (own, *own.parents) if group.is_relative_to(top))
+    return groups
+
+
+def _left_in(group: Path) -> int | None:
+    for limit_name, used_name, cache in _CONTROL_GROUP_NAMES:
         try:
-            limit = int((root / limit_name).read_text())
-            used = int((root / used_name).read_text())
-            statistics = ((root / used_name).parent / "memory.stat").read_text().split()
+            limit, used = (int((group / name).read_text()) for name in (limit_name, used_name))
+            statistics = (group / "memory.stat").read_text().split()
             return max(0, limit - used + int(statistics[statistics.index(cache) + 1]))
         except (OSError, ValueError):  # noqa: PERF203 - no such group, or no limit ("max")
             continue

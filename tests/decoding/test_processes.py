@@ -107,6 +107,12 @@ def test_a_batch_that_it_cannot_translate_is_left_to_others(model_folder):
     assert process.call(plan.segments)[0][0].text == translator.translate(["the dog"])[0]
 
 
+def test_modules_are_not_looked_for_where_a_person_works(model_folder, tmp_path, monkeypatch):
+    (tmp_path / "queue.py").write_text("raise SystemExit('a file of the working directory was run')\n")
+    monkeypatch.chdir(tmp_path)
+    assert WorkerProcess().load(Loading([model_folder], DecodingSection(), None, False))
+
+
 def test_they_end_with_the_process_that_started_them(model_folder):
     code = (
         "import os, signal, sys\n"

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mtkit.model.positions import sinusoidal_positions
+from mtkit.model.transformer import build_model
 
 
 def copy_attention(ours, theirs, is_cross):
@@ -173,6 +174,15 @@ def test_weights_are_drawn_by_xaviers_rule(make_model):
     assert 0.9 * math.sqrt(6 / (64 + 256)) < layer.feed_forward.inner.weight.abs().max() <= math.sqrt(6 / (64 + 256))
     assert layer.feed_forward.inner.bias.abs().max() == 0
     assert model.source_embedding.weight.std().item() == pytest.approx(64**-0.5, rel=0.1)
+
+
+def test_a_model_that_is_to_be_overwritten_draws_nothing(make_model):
+    config = make_model().config
+    before = torch.get_rng_state()
+    build_model(config, is_drawn=False)
+    assert torch.equal(torch.get_rng_state(), before)
+    build_model(config)
+    assert not torch.equal(torch.get_rng_state(), before)
 
 
 def test_swish_and_split_positions_change_the_result(make_model, batch):

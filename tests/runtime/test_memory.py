@@ -46,6 +46,22 @@ def test_where_the_second_version_has_no_limit_the_first_is_asked(tmp_path):
     assert _left_in_control_group(tmp_path) == 450
 
 
+@pytest.mark.parametrize(
+    ("version", "line", "folder"), [(VERSION_1, "4:cpu,memory:/job/step", "memory"), (VERSION_2, "0::/job/step", "")]
+)
+def test_a_group_within_others_has_the_least_that_any_of_them_leaves(tmp_path, version, line, folder):
+    """As of SLURM's jobs, and of users and services under systemd."""
+    membership = tmp_path / "membership"
+    membership.write_text(f"7:name=systemd:/job\n3:memoryless:/\n{line}\n")
+    top = tmp_path / folder
+    flat = tuple(name.removeprefix("memory/") for name in version)
+    for group, limit in (("", 5000), ("job", 1000), ("job/step", 2000), ("other", 800)):
+        build_group(top / group, flat, limit, 700, 150)
+    assert _left_in_control_group(tmp_path, membership) == 450
+    build_group(top / "job", flat, 3000, 700, 150)
+    assert _left_in_control_group(tmp_path, membership) == 1450
+
+
 def test_the_smaller_of_what_system_and_group_leave_counts(monkeypatch):
     assert 0 < available_memory() < 1 << 50
     for free, left, expected in ((100, 40, 40), (100, 1 << 62, 100), (100, None, 100), (None, 40, 40), (None,) * 3):
