@@ -9,14 +9,12 @@ from torch import Tensor
 
 from mtkit.model.linear import multiply, multiply_rows
 
-# Logits computed on at once: about what a core's cache holds.
+# Logits computed on at once: on a CPU about what a core's cache holds; on a GPU 64 MiB for each fp32 copy of a chunk.
 _CHUNK_ELEMENTS = 1 << 18
+_DEVICE_CHUNK_ELEMENTS = 1 << 24
 
 # Tokens that are projected at once where the projection is part of the loss.
 _PROJECTED_ROWS = 512
-
-# Logits computed on at once for R-Drop on a GPU, whose terms need several fp32 copies of a chunk: 64 MiB each.
-_DEVICE_CHUNK_ELEMENTS = 1 << 24
 
 
 class _SummedLoss(torch.autograd.Function):
@@ -80,7 +78,7 @@ def _sum_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float, grad: 
     """Return the summed loss and its plain part, and write the gradient of the loss into `grad`."""
     vocab = logits.size(1)
     loss, nll = _zeros(logits), _zeros(logits)
-    chunk_rows = max(1, _CHUNK_ELEMENTS // vocab) if logits.device.type == "cpu" else len(logits)
+    chunk_rows = _chunk_rows(logits)
     for start in range(0, len(logits), chunk_rows):
         chunk = slice(start, start + chunk_rows)
         log_probs = torch.log_softmax(logits[chunk], dim=-1, dtype=_accumulator(logits.dtype))
@@ -109,7 +107,7 @@ def _sum_r_drop(
     """
     vocab, num_tokens = logits.size(1), len(logits) // 2
     loss, nll = _zeros(logits), _zeros(logits)
-    chunk_rows = max(1, (_CHUNK_ELEMENTS if logits.device.type == "cpu" else _DEVICE_CHUNK_ELEMENTS) // vocab)
+    chunk_rows = _chunk_rows(logits)
     for start in range(0, num_tokens, chunk_rows):
         stop = min(start + chunk_rows, num_tokens)
         passes = slice(start, stop), slice(num_tokens + start, num_tokens + stop)
@@ -134,6 +132,12 @@ def _sum_r_drop(
                 chunk_grad.scatter_add_(1, wanted, own.new_full(wanted.shape, 0.5 * (smoothing - 1)))
                 grad[rows] = chunk_grad
     return loss, nll
+
+
+def _chunk_rows(logits: Tensor) -> int:
+    """Return the number of tokens whose logits are computed on at once."""
+    elements = _CHUNK_ELEMENTS if logits.device.type == "cpu" else _DEVICE_CHUNK_ELEMENTS
+    return max(1, elements // logits.size(1))
 
 
 def _zeros(logits: Tensor) -> Tensor:

@@ -33,9 +33,9 @@ def fit_micro_batch(trained: TrainedModel, reader: UpdateReader) -> tuple[int, s
     # A process takes its part of an update, rounded up to a whole pair; the longest may be longer than that.
     share = -(-trained.training.batch_tokens // trained.processes.count) + int(reader.longest.max())
     whole = min(trained.training.batch_tokens, share)
-    if trained.device.type == "cuda":
+    if trained.device.type == "cuda" and trained.kind != "fsdp":
         return _try_sizes(trained, reader, whole), "the largest that fits, tried on the longest sentences"
-    free = available_memory() if trained.device.type == "cpu" else None
+    free = _free_memory(trained.device)
     if free is None:
         return whole, "the whole update: how much memory is free cannot be told"
     longest = int(reader.longest.max())
@@ -52,6 +52,13 @@ def fit_micro_batch(trained: TrainedModel, reader: UpdateReader) -> tuple[int, s
     if tokens < whole and longest * per_token > _SHARE_OF_FREE * free:
         raise _longest_does_not_fit(longest, f"{free / 1e9:.1f} GB are free")
     return tokens, f"estimated at {needed:.1f} GB of {free / 1e9:.1f} GB free"
+
+
+def _free_memory(device: torch.device) -> int | None:
+    """Return the bytes that are free on the device; None where that cannot be told."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return available_memory() if device.type == "cpu" else None
 
 
 def bytes_per_token(trained: TrainedModel, reader: UpdateReader) -> float:
@@ -80,13 +87,16 @@ def _kept_bytes(trained: TrainedModel, batch: Batch) -> int:
 
 
 def _try_sizes(trained: TrainedModel, reader: UpdateReader, tokens: int) -> int:
-    """Return the largest size that passes forward and backward with the optimizer's state beside it."""
+    """Return the largest size that passes forward and backward with the optimizer's state beside it.
+
+    Not for FSDP, whose processes take every pass together: one that runs out of memory would leave the others waiting.
+    """
     longest = int(reader.longest.max())
-    while tokens >= longest:
-        if _passes(trained, _longest_batch(reader, tokens)):
-            return tokens
+    while not _passes(trained, _longest_batch(reader, tokens)):
+        if tokens <= longest:
+            raise _longest_does_not_fit(longest, f"the device is {trained.device}")
         tokens //= 2
-    raise _longest_does_not_fit(longest, f"the device is {trained.device}")
+    return tokens
 
 
 def _passes(trained: TrainedModel, batch: Batch) -> bool:
@@ -96,7 +106,7 @@ def _passes(trained: TrainedModel, batch: Batch) -> bool:
         reserved = [torch.empty_like(p) for p in trained.parameters for _ in range(moments)]
         total = torch.cuda.get_device_properties(trained.device).total_memory
         reserved.append(torch.empty(int(_KEPT_FREE * total), dtype=torch.uint8, device=trained.device))
-        trained.backward(batch, is_last=True)
+        trained.backward(batch, is_last=False)  # nothing is added up: a sum that breaks off could not be begun again
     except torch.OutOfMemoryError:
         return False
     finally:

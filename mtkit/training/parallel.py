@@ -52,7 +52,7 @@ class TrainedModel:
         if self.kind == "ddp":
             self._loss = _wrap_ddp(loss, device)
         elif self.kind == "fsdp":
-            _shard(loss)
+            _shard(loss, device, processes.count)
         self.weights = unique_weights(model)  # by name; parts of them under FSDP
         self.parameters = list(self.weights.values())
         self.optimizer = build_optimizer(model, training)
@@ -198,13 +198,15 @@ def _add_up(bucket: Any) -> Any:
     return work.get_future().then(lambda future: future.value()[0])
 
 
-def _shard(loss: BatchLoss) -> None:
+def _shard(loss: BatchLoss, device: torch.device, num_processes: int) -> None:
     """Deal the parameters out over the processes, layer by layer, their gradients added up."""
+    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
+    mesh = init_device_mesh(device.type, (num_processes,))  # by default it is the machine's GPUs, whatever is asked for
     for layer in (*loss.model.encoder_layers, *loss.model.decoder_layers):
-        fully_shard(layer)
-    fully_shard(loss)
+        fully_shard(layer, mesh=mesh)
+    fully_shard(loss, mesh=mesh)
     for module in loss.modules():
         if isinstance(module, FSDPModule):
             # Plain sums, then nothing to divide by: see pytorch#162338.

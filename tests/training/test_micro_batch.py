@@ -1,4 +1,5 @@
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,14 @@ from mtkit.errors import DeviceError
 from mtkit.model.transformer import build_model
 from mtkit.runtime.distributed import Processes
 from mtkit.training import micro_batch
-from mtkit.training.micro_batch import _kept_bytes, _longest_batch, _padded_tokens, bytes_per_token, fit_micro_batch
+from mtkit.training.micro_batch import (
+    _kept_bytes,
+    _longest_batch,
+    _padded_tokens,
+    _try_sizes,
+    bytes_per_token,
+    fit_micro_batch,
+)
 from mtkit.training.parallel import TrainedModel
 from mtkit.training.run import train_model
 from mtkit.training.trainer import Trainer
@@ -103,6 +111,36 @@ def test_a_process_needs_room_for_its_share_only(make, leave):
     trained, reader = make("training.batch_tokens=1000", processes=Processes(0, 4, 0))
     tokens, _ = fit_micro_batch(trained, reader)
     assert 250 <= tokens <= 250 + reader.longest.max()
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Return a function that lets the CPU stand for a GPU with room for so many tokens at once."""
+
+    def gpu(room):
+        def backward(self, batch, *, is_last, weight=1.0):
+            assert not is_last, "a sum over processes that breaks off cannot be begun again"
+            if batch.tgt_out_ids.numel() > room:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        monkeypatch.setattr(TrainedModel, "backward", backward)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=1000))
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+
+    return gpu
+
+
+def test_on_a_gpu_sizes_are_tried(make, gpu):
+    trained, reader = make()
+    longest = int(reader.longest.max())
+    for room, tokens, expected in ((1000, 1000, 1000), (999, 1000, 500), (longest, 8 * longest, longest)):
+        gpu(room)
+        assert _try_sizes(trained, reader, tokens) == expected
+    gpu(longest)
+    assert _try_sizes(trained, reader, longest - 1) == longest - 1  # a pair longer than an update is one of its own
+    gpu(longest - 1)
+    with pytest.raises(DeviceError, match=rf"not even one pair of {longest} tokens"):
+        _try_sizes(trained, reader, 1000)
 
 
 def test_where_not_even_one_pair_fits_nothing_is_trained(make, leave):
