@@ -90,6 +90,11 @@ class OutputError(MtkitError):
     exit_code = 7
 
 
+def first_line(exc: BaseException) -> str:
+    """Return what an exception says, its first line; its name where it says nothing."""
+    return str(exc).strip().partition("\n")[0] or type(exc).__name__
+
+
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
     """Turn an operating system's refusal to write `path` into an `OutputError`.

@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from mtkit import errors
-from mtkit.errors import DataError, MtkitError, OutputError, RecipeError, writing
+from mtkit.errors import DataError, MtkitError, OutputError, RecipeError, first_line, writing
 
 
 def test_exit_codes_are_those_of_the_design():
@@ -50,3 +50,8 @@ def test_writing_passes_a_broken_pipe_on(tmp_path):
 def test_writing_leaves_our_own_errors_alone(tmp_path):
     with pytest.raises(DataError), writing(tmp_path):
         raise DataError("other", fix="other")
+
+
+def test_the_first_line_of_an_exception_that_says_nothing_is_its_name():
+    assert first_line(ValueError("\n  one\ntwo\n")) == "one"
+    assert first_line(MemoryError()) == "MemoryError"

@@ -99,10 +99,10 @@ def _compare_languages(options: DocumentOptions, config: ModelFolderConfig) -> N
 
 
 def _read(file: Path | None) -> bytes:
-    from mtkit.corpus.text_files import open_bytes
+    from mtkit.corpus.text_files import open_bytes, standard_input
 
     if file is None:
-        return sys.stdin.buffer.read()
+        return standard_input().read()
     with open_bytes(file) as (stream, _):
         return stream.read()
 

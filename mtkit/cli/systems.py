@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mtkit.cli.models import load_translator, read_config
 from mtkit.config.decoding import DecodingSection
-from mtkit.corpus.text_files import iter_line_chunks, strip_compression
+from mtkit.corpus.text_files import iter_line_chunks, standard_input, strip_compression
 from mtkit.errors import DataError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
@@ -97,11 +96,7 @@ def translate_lines(
     """
     translator = load_translator([model], decoding, device, threads)
     with console.progress(f"translating with {model}", total=len(source), unit="lines") as advance:
-        hypotheses = []
-        for translation in translator.iter_translations(source):
-            hypotheses.append(translation.text)
-            advance()
-    return hypotheses
+        return [translation.text for translation in translator.iter_translations(source, advance)]
 
 
 def write_lines(lines: Sequence[str], path: Path) -> None:
@@ -134,7 +129,7 @@ def save_hypotheses(systems: Sequence[System], folder: Path) -> None:
 
 def _read_standard_input() -> list[str]:
     try:
-        text = sys.stdin.buffer.read().decode("utf-8")
+        text = standard_input().read().decode("utf-8")
     except UnicodeDecodeError as exc:
         raise DataError("not UTF-8", at="standard input", fix="convert the text to UTF-8") from exc
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []

@@ -14,8 +14,6 @@ from mtkit.errors import DataError
 Pair = tuple[str, str]
 
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-XLIFF_1 = "urn:oasis:names:tc:xliff:document:1.2"
-XLIFF_2 = "urn:oasis:names:tc:xliff:document:2.0"
 
 # What the versions of lxml say of a text of more than 10 MB.
 _TOO_LONG = ("Text node too long", "huge text node")

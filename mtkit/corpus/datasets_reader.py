@@ -11,7 +11,7 @@ from mtkit.config.corpus import TextSource
 from mtkit.corpus.columns import Languages, find_columns
 from mtkit.corpus.reading import Lines, Reading
 from mtkit.corpus.tables import iter_schema_leaves, read_column
-from mtkit.errors import DataError
+from mtkit.errors import DataError, first_line
 
 # What the splits are called, by what they are for.
 _SPLIT_NAMES = {"train": ("train",), "valid": ("validation", "valid", "dev"), "test": ("test",)}
@@ -87,14 +87,14 @@ def _next(batches: Iterator[Any], at: str) -> Any:
         return next(batches, None)
     except Exception as exc:
         raise DataError(
-            f"reading the data set failed: {_first_line(exc)}", at=at, fix="try again, or check the data set"
+            f"reading the data set failed: {first_line(exc)}", at=at, fix="try again, or check the data set"
         ) from exc
 
 
 def _explain(exc: Exception, source: TextSource) -> DataError:
     """Turn whatever `datasets` raised into one line with a remedy."""
     at = source.dataset
-    message = f"cannot load the data set: {_first_line(exc)}"
+    message = f"cannot load the data set: {first_line(exc)}"
     if isinstance(exc, ConnectionError) or "offline" in str(exc).lower():
         return DataError(
             f"cannot reach the data set '{at}' on the hub",
@@ -104,7 +104,3 @@ def _explain(exc: Exception, source: TextSource) -> DataError:
     if isinstance(exc, FileNotFoundError):
         return DataError(message, at=at, fix="check the name of the data set, its revision and data_files")
     return DataError(message, at=at, fix="check config, split, revision and data_files of the data set")
-
-
-def _first_line(exc: BaseException) -> str:
-    return str(exc).strip().partition("\n")[0] or type(exc).__name__

@@ -11,7 +11,7 @@ from mtkit.corpus.columns import Columns, Languages, find_columns, get_leaf, ite
 from mtkit.corpus.reading import Lines, Reading
 from mtkit.corpus.repair import repair_lines
 from mtkit.corpus.text_files import iter_line_chunks
-from mtkit.errors import DataError, RecipeError
+from mtkit.errors import DataError, RecipeError, first_line
 
 
 def read_tsv(
@@ -134,7 +134,7 @@ def read_parquet(
     except FileNotFoundError as exc:
         raise DataError("no such file", at=path, fix="check the path") from exc
     except (pa.ArrowException, OSError) as exc:
-        raise DataError(f"cannot read it as Parquet: {_first_line(exc)}", at=path, fix="check the file") from exc
+        raise DataError(f"cannot read it as Parquet: {first_line(exc)}", at=path, fix="check the file") from exc
 
 
 def iter_schema_leaves(schema: Any, prefix: str = "") -> Iterator[str]:
@@ -168,7 +168,3 @@ def read_column(table: Any, name: str, at: str | Path) -> list[str]:
     if column.null_count:
         column = column.fill_null("")
     return column.to_pylist()  # type: ignore[no-any-return]
-
-
-def _first_line(exc: BaseException) -> str:
-    return str(exc).strip().partition("\n")[0]

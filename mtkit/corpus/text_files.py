@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from mtkit.errors import DataError
 
@@ -32,6 +32,17 @@ _FOREIGN_MARKS = {
 def strip_compression(path: Path) -> Path:
     """Return a path without the suffix of a compression."""
     return path.with_suffix("") if path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst") else path
+
+
+def standard_input() -> BinaryIO:
+    """Return standard input, as bytes.
+
+    Raises:
+        DataError: It is closed.
+    """
+    if sys.stdin is None:
+        raise DataError("standard input is closed", fix="name a file, or redirect standard input")
+    return sys.stdin.buffer
 
 
 def iter_line_chunks(

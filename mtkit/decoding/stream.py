@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import IO
 
-from mtkit.corpus.text_files import open_bytes
+from mtkit.corpus.text_files import open_bytes, standard_input
 from mtkit.decoding.lines import WINDOW_CHARACTERS
 from mtkit.errors import DataError, MtkitError
 
@@ -166,10 +166,9 @@ def open_standard_input() -> LineStream:
     Raises:
         DataError: Standard input is closed.
     """
-    if sys.stdin is None:
-        raise DataError("standard input is closed", fix="name a file, or redirect standard input")
+    buffered = standard_input()
     # The raw stream: the buffered one holds a lock while it waits, which the interpreter cannot take when it exits.
-    stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+    stream = getattr(buffered, "raw", buffered)
     pause_seconds: float | None = PAUSE_SECONDS
     if stream.isatty():
         pause_seconds = 0.0

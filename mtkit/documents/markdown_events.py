@@ -71,7 +71,6 @@ def read_runs(text: str) -> list[Run]:
     blocks: list[str] = []
     inline: list[_Event] = []
     html: list[_Event] = []
-    depth = 0
 
     def end_run() -> None:
         if inline:
@@ -81,7 +80,6 @@ def read_runs(text: str) -> list[Run]:
     for event in _iter_events(text):
         if event.kind in {"Start", "End"} and event.name not in _INLINE:
             end_run()
-            depth = 0
             if event.kind == "Start":
                 blocks.append(event.name)
             else:
@@ -95,7 +93,6 @@ def read_runs(text: str) -> list[Run]:
         elif event.kind == "Html":
             html.append(event)
         elif not blocks or blocks[-1] not in {"CodeBlock", "HtmlBlock", "MetadataBlock"}:
-            depth += (event.kind == "Start") - (event.kind == "End")
             inline.append(event)
     end_run()
     return runs

@@ -12,9 +12,6 @@ import numpy.typing as npt
 
 from mtkit.evaluation.intervals import Table
 
-# Below this p-value a difference is called significant.
-LEVEL = 0.05
-
 # Trials whose sums are computed at once: bounds the memory.
 _BLOCK_TRIALS = 500
 # Relative to the scores: differences that are closer than this are the same, but for rounding.

@@ -144,7 +144,7 @@ def progress(label: str, total: int | None = None, unit: str = "pairs") -> Itera
 
 
 class StatusLine:
-    """One line that is rewritten in place on a terminal; elsewhere each update is a line of its own, seldom."""
+    """One line that is rewritten in place on a terminal, and is nowhere else."""
 
     def __init__(self) -> None:
         self._shown = 0

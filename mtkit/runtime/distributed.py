@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from mtkit.errors import DeviceError
+from mtkit.errors import DeviceError, first_line
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ def joined(processes: Processes, device_type: str) -> Iterator[None]:
         if not _is_loss_of_a_process(exc):
             raise
         raise DeviceError(
-            f"another of the {processes.count} processes is gone: {str(exc).strip().splitlines()[0][:200]}",
+            f"another of the {processes.count} processes is gone: {first_line(exc)[:200]}",
             at=f"process {processes.rank}",
             fix="see what it said; the same command goes on from the last checkpoint, and torchrun --max-restarts by "
             "itself",

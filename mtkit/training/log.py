@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -124,4 +125,4 @@ class TrainingLog:
 
 def perplexity(loss: float) -> float:
     """Return e^loss, of a loss in nats a token."""
-    return float(2.718281828459045 ** min(loss, 50.0))
+    return math.exp(min(loss, 50.0))

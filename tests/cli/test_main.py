@@ -145,6 +145,20 @@ def test_every_command_stands_under_a_heading(run):
     assert not any("─ Commands ─" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["evaluate", "-", "--reference", "lines"], ["translate"], ["translate", "--format", "markdown"]],
+    ids=" ".join,
+)
+def test_a_closed_standard_input_is_told(run, model_folder, write, monkeypatch, tmp_path, arguments):
+    write("lines", ["the dog"])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", None)
+    model = ["--model", model_folder, "--device", "cpu"] if arguments[0] == "translate" else []
+    result = run(*arguments, *model)
+    assert (result.code, result.fixes) == (3, ["name a file, or redirect standard input"])
+
+
 @pytest.mark.parametrize("arguments", [["options"], ["options", "--json"], ["--help"], ["--version"]])
 def test_a_closed_pipe_ends_quietly(start, arguments):
     process = start(*arguments)
