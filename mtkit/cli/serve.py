@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +19,7 @@ from mtkit.runtime.device import DeviceName
 if TYPE_CHECKING:
     from mtkit.decoding.request import Request
     from mtkit.decoding.translation import Translation
+    from mtkit.documents.document import Document, Segment, TranslatedSegment
     from mtkit.serving.models import Models
     from mtkit.serving.service import TranslateLines
 
@@ -197,8 +198,30 @@ class _Lines:
         yield from self.translate([to_request(line) for line in window])
 
 
-def translate_html(text: str, language: str, translate: TranslateLines) -> str:
-    """Return the translation of HTML, whose lines `translate` translates.
+@dataclass
+class _Texts:
+    """Several documents as one, so that their lines are translated together."""
+
+    documents: Sequence[Document]
+    written: list[bytes] = field(default_factory=list)
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """What is to be translated, in order."""
+        return [segment for document in self.documents for segment in document.segments]
+
+    def render(self, translations: Sequence[TranslatedSegment | None]) -> bytes:
+        """Write each document with its translations; see `mtkit.documents.document.Document`."""
+        place = 0
+        for document in self.documents:
+            end = place + len(document.segments)
+            self.written.append(document.render(translations[place:end]))
+            place = end
+        return b"".join(self.written)
+
+
+def translate_html(texts: Sequence[str], language: str, translate: TranslateLines) -> list[str]:
+    """Return the translations of HTML texts, whose lines `translate` translates.
 
     Raises:
         DataError: The package that cuts text into sentences is missing.
@@ -206,9 +229,10 @@ def translate_html(text: str, language: str, translate: TranslateLines) -> str:
     from mtkit.documents.html import read_html
     from mtkit.documents.pipeline import translate_document
 
-    # The mark overrules what encoding the text may declare; it was decoded before.
-    content = text.encode("utf-8-sig", "replace")
-    return translate_document(read_html(content, language), _Lines(translate)).content.decode("utf-8-sig")
+    # The mark overrules what encoding a text may declare; it was decoded before.
+    documents = _Texts([read_html(text.encode("utf-8-sig", "replace"), language) for text in texts])
+    translate_document(documents, _Lines(translate))
+    return [content.decode("utf-8-sig") for content in documents.written]
 
 
 def _is_loopback(host: str) -> bool:

@@ -101,7 +101,8 @@ class _Reader:
                 self._keep(token, Protected(self._text[token.start : token.end]))
 
     def _read_text(self, token: Token) -> None:
-        slots = iter_html_slots(self._text, token.start, token.end)
+        is_marked = token.start == 0 and self._text.startswith("\ufeff")
+        slots = iter_html_slots(self._text, token.start + is_marked, token.end)  # the byte order mark is no text
         if self._whole is not None:
             if not self._open.is_foreign:
                 self._shown += [slot.seen for slot in slots]

@@ -22,6 +22,8 @@ _MOST_TRIES = 100
 _ATTRIBUTE = re.compile(
     rf"""[\s>]({"|".join(READ_ATTRIBUTES)}|content|value)\s*=\s*("[^"]*"|'[^']*'|[^\s>]+)""", re.IGNORECASE
 )
+# A hard break in an outline, and a blank after it, which means nothing.
+_AFTER_BREAK = re.compile("(\ue000\\\\? \ue001) ")
 _DELIMITERS = {"*", "_", "**", "__", "~", "~~"}
 
 
@@ -45,6 +47,8 @@ def read_markdown(content: bytes, language: str | None = None) -> Document:
 
 class _MarkdownDocument(SpanDocument):
     def __init__(self, text: str, encoding: str, language: str | None) -> None:
+        # The segments, by index, whose translation was not written when the document was rendered last.
+        self.unwritten: list[int] = []
         self._runs = read_runs(text)
         # The run of each block, by the block's first character and its last.
         self._run_of: dict[tuple[int, int], int] = {}
@@ -78,14 +82,14 @@ class _MarkdownDocument(SpanDocument):
         ]
         blocks = list(self.blocks)
         escaped: set[int] = set()
-        dropped: list[str] = []
+        self.unwritten = []
         for _ in range(_MOST_TRIES):
             written = SpanDocument(self.text, self.encoding, blocks).render_text(chosen)
             wrong = self._find_wrong(written, chosen)
             if not wrong:
                 break
             hopeless = {number for number in wrong if number in escaped or self._runs[number].kind == "Html"}
-            dropped += self._clear(chosen, hopeless)
+            self._clear(chosen, hopeless)
             escaped |= wrong
             for index, block in enumerate(blocks):
                 is_html = (block.start, block.end) in self._attributes or self._runs[self._number(block)].kind == "Html"
@@ -93,10 +97,10 @@ class _MarkdownDocument(SpanDocument):
                     blocks[index] = replace(block, escape=escape_all)
         else:
             # Every try has mended something; what is left is more than a few odd blocks.
-            dropped += self._clear(chosen, set(range(len(self._runs))))
+            self._clear(chosen, set(range(len(self._runs))))
             written = self.text
-        if dropped:
-            places = list(dict.fromkeys(dropped))
+        if self.unwritten:
+            places = list(dict.fromkeys(self.segments[index].place for index in sorted(self.unwritten)))
             more = f" and {len(places) - 5} more" if len(places) > 5 else ""
             console.warn(
                 f"left untranslated, as the Markdown would have changed with the translation: "
@@ -123,7 +127,7 @@ class _MarkdownDocument(SpanDocument):
             if run.kind == "Html":
                 continue
             expected = self._expect(number, changed.get(number, []))
-            if collapse_blanks(_outline(found[number].slots)).strip() != expected:
+            if _outline(found[number].slots) != expected:
                 if number not in changed:
                     return wrong | self._find_suspect(changed, number)
                 wrong.add(number)
@@ -160,19 +164,17 @@ class _MarkdownDocument(SpanDocument):
             texts = [part.text if isinstance(part, Protected) else part for part in translation]
             slots += [slot or Slot(text, 0, 0) for text, slot in zip(texts, found, strict=True)]
             place = unit.end
-        return collapse_blanks(_outline([*slots, *_clip(run.slots, place, run.end)])).strip()
+        return _outline([*slots, *_clip(run.slots, place, run.end)])
 
-    def _clear(self, translations: list[TranslatedSegment | None], numbers: set[int]) -> list[str]:
-        """Take the translations of runs away; return their places."""
-        places = []
+    def _clear(self, translations: list[TranslatedSegment | None], numbers: set[int]) -> None:
+        """Take the translations of runs away."""
         index = 0
         for block in self.blocks:
-            for unit in block.units:
+            for _ in block.units:
                 if self._number(block) in numbers and translations[index] is not None:
                     translations[index] = None
-                    places.append(unit.segment.place)
+                    self.unwritten.append(index)
                 index += 1
-        return places
 
 
 def _build_own_blocks(text: str, run: Run, lines: LineNumbers, language: str | None) -> Iterable[Block]:
@@ -282,4 +284,4 @@ def _outline(slots: Sequence[Slot]) -> str:
         else:
             mark = _ATTRIBUTE.sub(r" \1", slot.written or slot.part.text)
             written.append("\ue000" + ("![]" if mark.startswith("![") else mark) + "\ue001")
-    return "".join(written)
+    return _AFTER_BREAK.sub(r"\1", collapse_blanks("".join(written))).strip()

@@ -39,6 +39,15 @@ class HasMarks(Protocol):
         """Mark these segments, by their index, in what is rendered next."""
 
 
+@runtime_checkable
+class HasUnwritten(Protocol):
+    """A document that may keep the source of a segment although there is a translation, and warns of it."""
+
+    @property
+    def unwritten(self) -> Collection[int]:
+        """These segments, by their index, in what was rendered last."""
+
+
 @dataclass
 class DocumentSummary:
     """What was translated.
@@ -127,7 +136,7 @@ def translate_document(
     made_up: dict[int, set[str]] = {}
     requests = (Request(masked[place].text) for place in waiting)
     summary.num_cut = _fill(found, masked, waiting, _translate(requests, translator, advance), made_up)
-    summary.kept_at_once = sum(found[place] is not None for place in protected)
+    kept_at_once = {place for place in protected if found[place] is not None}
     again = [place for place in waiting if found[place] is None and (masked[place].shown or place in made_up)]
     summary.num_cut += _fill_again(found, masked, again, translator, made_up)
     again = [place for place in again if found[place] is None and masked[place].shown]
@@ -135,13 +144,15 @@ def translate_document(
         masked[place] = use_stand_ins(masked[place])
     summary.num_cut += _fill_again(found, masked, again, translator, {})
     left = [place for place in waiting if found[place] is None]
-    summary.left = len(protected.intersection(left))
-    summary.kept_on_second_try = len(protected) - summary.kept_at_once - summary.left
-    summary.num_failed = len(left) - summary.left
-    summary.num_filled = len(masked) - len(left)
     if isinstance(document, HasMarks):
         document.mark_untranslated(left)
     content = document.render(found)
+    untranslated = {*left, *(document.unwritten if isinstance(document, HasUnwritten) else ())}
+    summary.kept_at_once = len(kept_at_once - untranslated)
+    summary.left = len(protected & untranslated)
+    summary.kept_on_second_try = len(protected) - summary.kept_at_once - summary.left
+    summary.num_failed = len(untranslated) - summary.left
+    summary.num_filled = len(masked) - len(untranslated)
     summary.elapsed_seconds = time.monotonic() - started
     return TranslatedDocument(content, summary, tuple(document.segments[place].place for place in left))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -17,6 +18,10 @@ from mtkit.documents.word_links import Span, WordLinks, find_words
 
 # Pairs within so many others are placed without the links.
 _DEEPEST = 50
+# A stretch touches the marks that stand at most so many characters from it.
+_NEAR = 20
+_MARKS = re.compile(r"\s*([^\w\s]+)")
+_MARKS_BEFORE = re.compile(r"[^\w\s]+\Z")
 # From, to, and what stands there in place of the text between: white space and protected stretches.
 Insertion = tuple[int, int, tuple[str | Protected, ...]]
 
@@ -29,13 +34,15 @@ class Hidden:
         part: The stretch.
         offset: Where it stood, in characters of the text without it.
         space_before: Whether white space stood before it …
-        space_after: … and behind it.
+        space_after: … and behind it, others that were taken out not counted.
+        is_parted: Whether white space stood right behind it, before any other.
     """
 
     part: Protected
     offset: int
     space_before: bool = False
     space_after: bool = False
+    is_parted: bool = False
 
     @property
     def is_break(self) -> bool:
@@ -134,7 +141,7 @@ def _place(
     for number, node in enumerate(nodes):
         enclosed = (node.opening.offset, node.end)
         if words.is_blank(*enclosed):
-            gap = _find_gap(node.opening.offset, source, target, words)
+            gap = _find_gap(node.opening, source, target, words)
             span = (gap, gap)
         else:
             span = _find_span(enclosed, source, target, words)
@@ -212,8 +219,9 @@ def _find_edge(words: WordLinks, offset: int, word: Span, *, at_start: bool) -> 
     return word[0] + count if at_start else word[1] - count
 
 
-def _find_gap(offset: int, source: Span, target: Span, words: WordLinks) -> int:
-    """Return where the fewest links cross, in characters of the target: the end of a word, or the span's start."""
+def _find_gap(item: Hidden, source: Span, target: Span, words: WordLinks) -> int:
+    """Return where the fewest links cross, in characters of the target: beside a word, or a mark that it touches."""
+    offset = item.offset
     if words.is_blank(source[0], offset):
         return target[0]
     if words.is_blank(offset, source[1]):
@@ -227,7 +235,30 @@ def _find_gap(offset: int, source: Span, target: Span, words: WordLinks) -> int:
     crossing = words.count_crossing(following, allowed)
     best = np.flatnonzero(crossing == crossing.min())
     count = int(best[np.argmin(np.abs(best - share))])
-    return target[0] if count == 0 else min(words.target[allowed[count - 1]][1], target[1])
+    edge = target[0] if count == 0 else min(words.target[allowed[count - 1]][1], target[1])
+    return min(max(_touch_marks(item, edge, words), target[0]), target[1])
+
+
+def _touch_marks(item: Hidden, edge: int, words: WordLinks) -> int:
+    """Return a place of the target moved so that the marks that touched a stretch in the source touch it there too.
+
+    Such as those in `Delete "<x/>"?` and `Hello <x/>!`, which are read without it.
+    """
+    source, target, offset = words.source_text, words.target_text, item.offset
+    before = "" if item.space_before else source[max(0, offset - _NEAR) : offset].rstrip()[-1:]
+    behind = "" if item.space_after else source[offset : offset + _NEAR].lstrip()[:1]
+    is_before, is_behind = (_MARKS.fullmatch(character) is not None for character in (before, behind))
+    if is_before and is_behind:
+        for around in (before + behind, f"{before} {behind}"):
+            if target.count(around) == 1:
+                return target.index(around) + 1
+    marks = _MARKS.match(target, edge, edge + _NEAR)
+    if is_before and marks and before in marks[1]:
+        return marks.start(1) + marks[1].index(before) + 1
+    marks = _MARKS_BEFORE.search(target, max(0, edge - _NEAR), edge)
+    if is_behind and marks and behind in marks[0]:
+        return marks.start() + marks[0].index(behind)
+    return edge
 
 
 def _leave(offset: int, taken: Sequence[Span]) -> int:
@@ -237,40 +268,49 @@ def _leave(offset: int, taken: Sequence[Span]) -> int:
 
 
 def _insert(source: str, target: str, offset: int, items: Sequence[Hidden]) -> Insertion:
-    """Return what to put at a place: what stands alone brings the white space that it had.
+    """Return what to put at a place: what stands alone, or encloses nothing there, brings the white space that it had.
 
     Between words there is some too on a side where it had none, but stood beside a mark, as in `the dog <img>.`.
     """
+    ends = Counter(item.part.pair for item in items)
+    alone = [n for n, item in enumerate(items) if item.part.kind == "standalone" or ends[item.part.pair] == 2]
     parts: list[str | Protected] = []
-    first = last = offset
-    opens = items[0].part.kind == "open" and offset > 0
+    last = offset
+    opens = offset > 0 and items[0].part.kind == "open" and alone[:1] != [0]
+    if opens or (alone and offset > 0):
+        while last < len(target) and target[last].isspace():
+            last += 1
     if opens:  # an opening tag goes before a word, not behind one
-        while last < len(target) and target[last].isspace():
-            last += 1
-        if last == offset or last == len(target):
-            last = offset
-        else:
-            parts.append(target[offset:last])
-    alone = [place for place, item in enumerate(items) if item.part.kind == "standalone"]
-    if alone and not opens and 0 < offset < len(target):
-        while last < len(target) and target[last].isspace():
-            last += 1
-        inserted = [item.part for item in items]
-        before, behind = inserted[: alone[0]], inserted[alone[-1] + 1 :]
-        head, tail = items[alone[0]], items[alone[-1]]
-        is_apart = last > offset and target[last].isalnum() and target[offset - 1].isalnum()
-        leads = head.space_before or (is_apart and tail.space_after and _is_mark(source, head.offset, -1))
-        follows = tail.space_after or (is_apart and not tail.is_break and _is_mark(source, tail.offset, 1))
-        parts += [*before, " "] if leads else before
-        parts += inserted[alone[0] : alone[-1] + 1]
-        parts += [" ", *behind] if follows else behind
-        return first, last, tuple(parts)
-    return first, last, (*parts, *(item.part for item in items))
+        last = offset if last == len(target) else last
+        parts += [target[offset:last]] if last > offset else []
+    if not alone:
+        return offset, last, (*parts, *(item.part for item in items))
+    head, tail = items[alone[0]], items[alone[-1]]
+    is_apart = (last > offset or offset in (0, len(target))) and all(map(str.isalnum, target[last : last + 1]))
+    is_apart = is_apart and all(map(str.isalnum, target[max(0, offset - 1) : offset]))
+    leads = head.space_before or (is_apart and tail.space_after and _is_free(source, head.offset, -1))
+    follows = tail.space_after or (is_apart and not tail.is_break and _is_free(source, tail.offset, 1))
+    for number, item in enumerate(items):
+        if number == alone[0] and leads and offset > 0 and not opens:
+            parts.append(" ")
+        parts.append(item.part)
+        if number == alone[-1]:
+            parts += [" "] if follows and last < len(target) else []
+        elif alone[0] <= number < alone[-1] and _are_parted(source, item, items[number + 1]):
+            parts.append(" ")
+    return offset, last, tuple(parts)
 
 
-def _is_mark(source: str, offset: int, step: Literal[-1, 1]) -> bool:
-    """Return whether the character before (-1) or behind (1) a place of the source, blanks left out, is no letter."""
+def _are_parted(source: str, item: Hidden, following: Hidden) -> bool:
+    """Return whether there is white space between two stretches at one place: as there was, or as each had."""
+    if source[item.offset : following.offset].strip():
+        return not item.is_break and (item.space_after or following.space_before)
+    return item.is_parted
+
+
+def _is_free(source: str, offset: int, step: Literal[-1, 1]) -> bool:
+    """Return whether no letter is the first before (-1) or behind (1) a place of the source, blanks left out."""
     place = offset if step == 1 else offset - 1
     while 0 <= place < len(source) and source[place].isspace():
         place += step
-    return 0 <= place < len(source) and not source[place].isalnum()
+    return not 0 <= place < len(source) or not source[place].isalnum()

@@ -57,13 +57,17 @@ class Catalog(MarkingDocument):
         super().__init__()
         self._options = options or DocumentOptions()
         self._catalog = read_catalog(content, name)
+        self._newline = "\r\n" if b"\r\n" in content else "\n"
         self._check_language(name)
         self._mark = self._options.accelerator or self._catalog.metadata.get("X-Accelerator-Marker", "").strip() or None
         self._plurals = self._find_plurals()
         self._messages = [self._read(entry) for entry in self._catalog if self._is_wanted(entry)]
 
     def render(self, translations: Sequence[TranslatedSegment | None]) -> bytes:
-        """Return the catalog with translations in it; a message that lacks one of them stays as it is."""
+        """Return the catalog with translations in it; a message that lacks one of them stays as it is.
+
+        A catalog whose charset lacks a character of a translation becomes UTF-8, and says so in its header.
+        """
         changed = False
         for message in self._messages:
             texts = [self._render_text(text, translations) for text in message.texts]
@@ -74,7 +78,14 @@ class Catalog(MarkingDocument):
                 _set_fuzzy(message.entry, True)
         if changed:
             self._complete_header()
-        return str(self._catalog).encode(self._catalog.encoding, errors="replace")
+        try:
+            return self._encode(self._catalog.encoding)
+        except UnicodeEncodeError:
+            self._catalog.metadata["Content-Type"] = "text/plain; charset=UTF-8"
+            return self._encode("utf-8")
+
+    def _encode(self, encoding: str) -> bytes:
+        return str(self._catalog).replace("\n", self._newline).encode(encoding)
 
     def _check_language(self, name: str | Path) -> None:
         own, wanted = find_language(self._catalog), self._options.target_language

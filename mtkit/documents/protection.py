@@ -89,7 +89,9 @@ def mask_segment(segment: Segment) -> Masked:
             text += part.shown
         else:
             after = behind[index]
-            hidden.append(Hidden(part, len(text), text[-1:].isspace(), after))
+            following = parts[index + 1] if index + 1 < last else ""
+            is_parted = isinstance(following, str) and following[:1].isspace()
+            hidden.append(Hidden(part, len(text), text[-1:].isspace(), after, is_parted))
             is_break = part.kind == "standalone" or (is_closed and part.kind == "open")
             if is_break and text and not text[-1].isspace() and text[-1] != _GAP and not after:
                 text += _GAP  # what it parted stays two words
@@ -99,7 +101,12 @@ def mask_segment(segment: Segment) -> Masked:
     core = text.strip(_BLANKS)
     start = len(text) - len(text.lstrip(_BLANKS))
     moved = tuple(replace(item, offset=min(max(item.offset - start, 0), len(core))) for item in hidden)
-    margins = (text[:start], text[start + len(core) :])
+    # Blanks between the text and what stands alone beside it go with that.
+    alone = [item.offset for item in hidden if item.part.kind == "standalone"]
+    margins = (
+        text[: 0 if min(alone, default=start) < start else start],
+        text[len(text) if max(alone, default=0) > start + len(core) else start + len(core) :],
+    )
     lead = (*parts[:first], margins[0].replace(_GAP, ""))
     trail = (margins[1].replace(_GAP, ""), *parts[last:])
     names = tuple(part.shown for part in shown)

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mtkit.corpus.bilingual_xml import XML_LANG, check_tmx, find_child, find_variants, iter_named, local_name, parse_xml
+from mtkit.corpus.bilingual_xml import (
+    XML_LANG,
+    check_tmx,
+    find_child,
+    find_variants,
+    get_language,
+    is_same_language,
+    iter_named,
+    local_name,
+    parse_xml,
+)
 from mtkit.documents.document import Segment, TranslatedSegment
 from mtkit.documents.inline_xml import fill_inline, split_inline
 from mtkit.documents.options import DocumentOptions
@@ -36,10 +46,15 @@ class TranslationMemory:
                 at=name,
                 fix="say it with --target-language",
             )
+        self._content = content
         self._tree = parse_xml(content, name)
         root = check_tmx(self._tree, name)
         header = find_child(root, "header")
         self._default = None if header is None else header.get("srclang")
+        # New variants say their language as those that are there do: `de-DE`, say, where the model says `de`.
+        wanted = self._options.target_language
+        known = dict.fromkeys(filter(None, map(get_language, iter_named(root, "tuv"))))
+        self._tag = wanted if wanted in known else next((tag for tag in known if is_same_language(tag, wanted)), wanted)
         self._sources: list[Any] = []
         self._segments: list[Segment] = []
         for unit in iter_named(root, "tu"):
@@ -64,7 +79,7 @@ class TranslationMemory:
                 fill_inline(find_child(variant, "seg"), translation)
                 if self._options.marks:
                     variant.set("creationtool", "mtkit")
-        return write_tree(self._tree)
+        return write_tree(self._tree, self._content)
 
     def _find(self, unit: Any) -> tuple[Any, Any]:
         return find_variants(unit, self._options.source_language, self._options.target_language, self._default)
@@ -75,7 +90,7 @@ class TranslationMemory:
         if variant is not None:
             return variant
         name = source.tag.removesuffix("tuv")
-        variant = source.makeelement(source.tag, {XML_LANG: self._options.target_language or ""})
+        variant = source.makeelement(source.tag, {XML_LANG: self._tag})
         segment = variant.makeelement(f"{name}seg")
         variant.append(segment)
         first = find_child(source, "seg")

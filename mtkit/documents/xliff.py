@@ -22,6 +22,8 @@ from mtkit.documents.options import DocumentOptions
 from mtkit.documents.xml_output import append_indented, write_tree
 from mtkit.errors import DataError
 
+_XML_SPACE = "{http://www.w3.org/XML/1998/namespace}space"
+
 
 @dataclass(frozen=True)
 class _Unit:
@@ -55,6 +57,7 @@ class Xliff(MarkingDocument):
         self._options = options or DocumentOptions()
         # Of targets their segments, by number.
         self._marks: dict[Any, dict[str, Any]] = {}
+        self._content = content
         self._tree = parse_xml(content, name)
         self._version = find_xliff_version(self._tree, name)
         self._namespace = self._tree.getroot().nsmap.get(self._tree.getroot().prefix)
@@ -74,7 +77,7 @@ class Xliff(MarkingDocument):
                 self._set_state(unit, "needs-translation")
         if any(translation is not None for translation in translations):
             self._set_target_language()
-        return write_tree(self._tree)
+        return write_tree(self._tree, self._content)
 
     def _check_languages(self, name: str | Path) -> None:
         fields = ("source-language", "target-language") if self._version == 1 else ("srcLang", "trgLang")
@@ -168,6 +171,8 @@ class Xliff(MarkingDocument):
 
     def _make_target(self, holder: Any) -> Any:
         target = holder.makeelement(f"{{{self._namespace}}}target" if self._namespace else "target")
+        if space := find_child(holder, "source").get(_XML_SPACE):
+            target.set(_XML_SPACE, space)
         before = next(child for child in reversed(holder) if local_name(child) in ("source", "seg-source"))
         append_indented(before, target)
         return target

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+_HEAD = re.compile(rb"\A(?:\xef\xbb\xbf)?(?:<\?xml\s[^>]*>\s*)?")
+_END = re.compile(rb"\s*\Z")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
 
-def write_tree(tree: Any) -> bytes:
-    """Return an XML tree as lxml writes it, with the declaration that it had: encoding and `standalone`."""
+
+def write_tree(tree: Any, content: bytes) -> bytes:
+    """Return an XML tree as lxml writes it, with the declaration, the line ends and the end that the file had.
+
+    Args:
+        tree: Of the file, changed or not.
+        content: What it was read from.
+    """
     from lxml import etree
 
     info = tree.docinfo
     encoding = info.encoding or "UTF-8"
-    content: bytes = etree.tostring(tree, xml_declaration=True, encoding=encoding, standalone=info.standalone or None)
-    return content
+    written: bytes = etree.tostring(tree, xml_declaration=True, encoding=encoding, standalone=info.standalone or None)
+    if written.startswith(_UTF_16):
+        return written
+    head, end = (pattern.search(content) for pattern in (_HEAD, _END))
+    written = _HEAD.sub(b"", written).replace(b"\n", b"\r\n" if b"\r\n" in content else b"\n")
+    return (head[0] if head else b"") + written + (end[0] if end else b"")
 
 
 def append_indented(before: Any, element: Any) -> None:

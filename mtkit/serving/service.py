@@ -27,8 +27,8 @@ from mtkit.serving.texts import Answer, Text
 
 # Translates lines, with links between words, in order.
 TranslateLines = Callable[[Sequence[LineRequest]], list[Translation]]
-# Translates an HTML text of a language by translating its lines.
-TranslateHtml = Callable[[str, str, TranslateLines], str]
+# Translates HTML texts of a language by translating the lines of all of them.
+TranslateHtml = Callable[[Sequence[str], str, TranslateLines], list[str]]
 
 # Milliseconds that a page waits after a key was pressed.
 _TYPING_PAUSE = 300
@@ -146,9 +146,8 @@ class Server:
         def translate_lines(lines: Sequence[LineRequest]) -> list[Translation]:
             return session.translate_here(kind, lines)
 
-        translate, language = self.translate_html, model.source
         try:
-            return [await asyncio.to_thread(translate, text, language, translate_lines) for text in wanted.texts]
+            return await asyncio.to_thread(self.translate_html, wanted.texts, model.source, translate_lines)
         except MtkitError as exc:
             raise RefusedError(400, f"Cannot translate text: {exc.message}") from exc
 

@@ -105,17 +105,24 @@ def test_a_second_signal_ends_it_at_once(serve, make_model):
 
 
 def test_html():
-    seen = []
+    seen, sizes = [], []
 
     def translate(requests):
+        sizes.append(len(requests))
         from mtkit.decoding.translation import Alternative, Translation
 
         seen.extend(request.source for request in requests)
         return [Translation(r.source, (Alternative(r.source.upper(), alignment=((0, 0),)),), 1) for r in requests]
 
     text = '<meta charset="latin1"><p title="a tip">ä dog</p><code>x</code>'
-    assert translate_html(text, "en", translate) == '<meta charset="latin1"><p title="A TIP">Ä DOG</p><code>x</code>'
-    assert sorted(seen) == ["a tip", "ä dog"]
+    assert translate_html([text, "", "a dog", text], "en", translate) == [
+        '<meta charset="latin1"><p title="A TIP">Ä DOG</p><code>x</code>',
+        "",
+        "A DOG",
+        '<meta charset="latin1"><p title="A TIP">Ä DOG</p><code>x</code>',
+    ]
+    assert sorted(seen) == ["a dog", "a tip", "a tip", "ä dog", "ä dog"]
+    assert sizes == [5]  # all together
 
 
 def test_a_port_in_use(run, make_model):

@@ -85,7 +85,10 @@ def test_encodings(laws):
         [("Улица é",)]
     ) == "<meta charset=iso-8859-1><p>&#1059;&#1083;&#1080;&#1094;&#1072; \xe9</p>".encode("latin-1")
     for encoding in ("utf-8-sig", "utf-16"):
-        assert laws.read_texts(laws.check(read_html, "<p>Straße</p>\r\n".encode(encoding))) == ["Straße"]
+        for page in ("<p>Straße</p>\r\n", "Straße"):
+            document = laws.check(read_html, page.encode(encoding))
+            assert laws.read_texts(document) == ["Straße"]
+            assert laws.translate(document, str.upper) == "\ufeff" + page.replace("Straße", "STRASSE")
     laws.check(read_html, b"")
 
 

@@ -115,6 +115,26 @@ SHAPES = [
 ]
 
 
+def test_what_is_left_for_its_structure_is_counted(stand_in, capsys):
+    content = b'A ` b <img alt="a cat"> c.\n'
+    change = stand_in(lambda request: request.source.replace("a cat", "a ` cat"))
+    translated = translate_document(read_markdown(content), change)
+    assert translated.content == content
+    assert "left untranslated" in capsys.readouterr().err
+    summary = translated.summary
+    assert (summary.num_segments, summary.num_filled, summary.num_failed) == (2, 1, 1)
+    assert translated.left == ()
+
+
+@pytest.mark.parametrize("mark", ["  \n", "\\\n"])
+def test_a_blank_after_a_hard_break_means_nothing(mark, capsys):
+    document = read_markdown(f"Go on.{mark}Now it is. More of it.\n".encode())
+    first, _ = document.segments
+    rendered = document.render([("Weiter.", *first.protected), ("Mehr.",)]).decode()
+    assert rendered.startswith(f"Weiter.{mark}") and rendered.endswith("Mehr.\n")
+    assert "left untranslated" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", SHAPES)
 def test_a_copy_by_a_model_is_equal(stand_in, text):
     translated = translate_document(

@@ -232,6 +232,21 @@ def test_another_language_is_refused():
     assert read_po(GERMAN.encode(), "a.po", DocumentOptions(target_language="de-AT")).segments
 
 
+@pytest.mark.parametrize(("translation", "charset"), [("Größe", "ISO-8859-1"), ("„Größe“", "UTF-8")])
+def test_no_character_is_lost_to_the_charset(stand_in, translation, charset):
+    content = GERMAN.replace("UTF-8", "ISO-8859-1").encode("iso-8859-1")
+    translated = translate_document(read_po(content), stand_in(lambda request: translation))
+    catalog = polib.pofile(translated.content.decode(charset))
+    assert catalog.metadata["Content-Type"] == f"text/plain; charset={charset}"
+    assert any(entry.msgstr.startswith(translation) for entry in catalog)
+
+
+def test_line_ends_stay(stand_in):
+    content = GERMAN.replace("\n", "\r\n").encode()
+    translated = translate_document(read_po(content), stand_in())
+    assert translated.content == fill(GERMAN, stand_in())[0].replace("\n", "\r\n").encode()
+
+
 @pytest.mark.parametrize(
     ("content", "at"),
     [

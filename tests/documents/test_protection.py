@@ -1,4 +1,5 @@
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -302,3 +303,60 @@ def test_the_source_is_looked_through_once(monkeypatch):
     assert [find_made_up(masked, text) for text in texts] == [{f"{{{number}}}"} for number in range(5)]
     assert seen.count(masked.text) <= 2
     assert all(seen.count(text) == 2 for text in texts)
+
+
+IMAGE, OTHER = Protected("<x/>"), Protected("<y/>")
+
+
+@pytest.mark.parametrize(
+    ("parts", "translation", "links", "expected"),
+    [
+        (("Dear ", IMAGE, " ", OTHER, " there"), "Hallo du", "0-0 1-1", "Hallo <x/> <y/> du"),
+        (("Dear ", IMAGE, OTHER, " there"), "Hallo du", "0-0 1-1", "Hallo <x/><y/> du"),
+        (("Open ", IMAGE, " now"), "Jetzt öffnen", "0-1 1-0", "Jetzt öffnen <x/>"),
+        (("Open ", IMAGE, " now please"), "Jetzt bitte öffnen", "0-2 1-0 2-1", "<x/> Jetzt bitte öffnen"),
+        (
+            find_placeholders("See <a><img></a> <b><img></b> now"),
+            "Sieh da",
+            "0-0 1-1",
+            "Sieh <a><img></a> <b><img></b> da",
+        ),
+        (find_placeholders("See <b><img> this</b> now"), "Sieh dies da", "0-0 1-1 2-2", "Sieh <b><img> dies</b> da"),
+    ],
+)
+def test_stretches_at_one_place_keep_their_spaces(parts, translation, links, expected):
+    pairs = tuple(tuple(map(int, link.split("-"))) for link in links.split())
+    assert write(unmask(mask_segment(Segment(parts)), translation, pairs)) == expected
+
+
+@pytest.mark.parametrize(
+    ("parts", "translation", "links", "expected"),
+    [
+        (("Hello ", IMAGE, "!"), "Hallo!", "0-0 1-0", "Hallo <x/>!"),
+        (("A dog", IMAGE, ". It runs"), "Ein Hund. Er läuft", "0-0 1-1 2-2 3-3", "Ein Hund<x/>. Er läuft"),
+        (('Delete "', IMAGE, '"?'), 'Lösche ""?', "0-0 1-1", 'Lösche "<x/>"?'),
+        (('Delete "', IMAGE, '" now?'), 'Jetzt "" löschen?', "0-2 1-1 2-1 3-0", 'Jetzt "<x/>" löschen?'),
+        (("Done (", IMAGE, " items)."), "Fertig (Artikel).", "0-0 1-1 2-1", "Fertig (<x/> Artikel)."),
+    ],
+)
+def test_stretches_stay_beside_the_marks_that_they_touch(parts, translation, links, expected):
+    pairs = tuple(tuple(map(int, link.split("-"))) for link in links.split())
+    assert write(unmask(mask_segment(Segment(parts)), translation, pairs)) == expected
+
+
+def test_what_was_apart_stays_apart_whatever_the_order():
+    """Between words and stretches that blanks parted there is one blank, and none at the edges."""
+    kinds = ("{}", "<x{}/>", "<b{}>{}</b{}>", "<b{}><x{}/></b{}>", "<b{}><x{}/> {}</b{}>", "<b{}>{} <x{}/></b{}>")
+    for seed in range(500):
+        choose = random.Random(seed)
+        text = " ".join(choose.choice(kinds).replace("{}", letter) for letter in "abcdefg"[: choose.randint(2, 7)])
+        masked = read(text)
+        if not masked.has_words:
+            continue
+        order = list(range(len(masked.text.split())))
+        choose.shuffle(order)
+        translation = " ".join(masked.text.split()[place] for place in order)
+        written = write(unmask(masked, translation, tuple((i, j) for j, i in enumerate(order))))
+        assert Counter(protected(written)) == Counter(protected(text))
+        seen = re.sub(r"</?b\w>", "", written)
+        assert re.fullmatch(r"(?:\w|<x\w/>)(?: (?:\w|<x\w/>))*", seen), (text, translation, written)

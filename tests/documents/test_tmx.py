@@ -49,8 +49,8 @@ def variants(root, number):
 
 def test_untouched_it_is_what_lxml_writes():
     document = read_tmx(MEMORY.encode(), "a.tmx", DocumentOptions(target_language="de"))
-    expected = etree.tostring(etree.fromstring(MEMORY.encode()).getroottree(), xml_declaration=True, encoding="UTF-8")
-    assert document.render([None] * len(document.segments)) == expected
+    written = etree.tostring(etree.fromstring(MEMORY.encode()).getroottree(), encoding="unicode")
+    assert document.render([None] * len(document.segments)).decode() == f"{MEMORY.partition('<!DOCTYPE')[0]}{written}\n"
 
 
 def test_missing_variants_are_added_and_empty_ones_filled(stand_in):
@@ -74,6 +74,14 @@ def test_nothing_else_changes(stand_in):
 def test_added_variants_stand_on_lines_of_their_own(stand_in):
     _, translated = fill(stand_in())
     assert b'      </tuv>\n      <tuv xml:lang="de" creationtool="mtkit">\n        <seg>Press' in translated.content
+
+
+@pytest.mark.parametrize(("there", "wanted", "expected"), [("de-DE", "de", "de-DE"), ("de-DE", "de-AT", "de-AT")])
+def test_added_variants_name_their_language_as_others_do(stand_in, there, wanted, expected):
+    content = MEMORY.replace('xml:lang="de-DE"', 'xml:lang="de"').replace('xml:lang="de"', f'xml:lang="{there}"')
+    options = DocumentOptions(source_language="en", target_language=wanted)
+    translated = translate_document(read_tmx(content.encode(), "a.tmx", options), stand_in())
+    assert expected in variants(etree.fromstring(translated.content), 1)
 
 
 def test_all_are_filled_if_asked(stand_in):

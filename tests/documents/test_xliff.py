@@ -83,13 +83,26 @@ def unit(root, number):
 
 
 @pytest.mark.parametrize("text", [XLIFF_1, XLIFF_2])
-def test_untouched_it_is_what_lxml_writes(text):
-    document = read_xliff(text.encode())
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_untouched_it_is_what_lxml_writes(text, newline, mark):
+    """Around it stand the declaration, the line ends and the end of the file as they were."""
     tree = etree.fromstring(text.encode()).getroottree()
-    encoding = tree.docinfo.encoding
-    assert document.render([None] * len(document.segments)) == etree.tostring(
-        tree, xml_declaration=True, encoding=encoding
+    declaration = text.partition("\n")[0]
+    expected = f"{mark}{declaration}\n{etree.tostring(tree, encoding='unicode')}\n".replace("\n", newline)
+    document = read_xliff((mark + text.replace("\n", newline)).encode())
+    assert document.render([None] * len(document.segments)).decode() == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "iso-8859-1"])
+def test_other_encodings_can_be_read_back(stand_in, encoding):
+    text = XLIFF_1.replace('encoding="utf-8"', f'encoding="{encoding[:10]}"').replace("utf-16-be", "utf-16")
+    content = (b"\xfe\xff" if encoding == "utf-16-be" else b"") + text.encode(encoding, "xmlcharrefreplace")
+    found, expected = (
+        etree.fromstring(translate_document(read_xliff(each), stand_in()).content)
+        for each in (content, XLIFF_1.encode())
     )
+    assert etree.tostring(found, method="c14n") == etree.tostring(expected, method="c14n")
 
 
 def test_targets_are_filled_with_their_state(stand_in):
@@ -100,6 +113,15 @@ def test_targets_are_filled_with_their_state(stand_in):
     assert inner(target).replace(' xmlns:x="urn:example"', "") == inner(source).replace(' xmlns:x="urn:example"', "")
     assert [child.tag for child in unit(root, 1)] == ["source", "target", "note"]
     assert translated.summary.kept_at_once == translated.summary.num_protected > 0
+
+
+@pytest.mark.parametrize("text", [XLIFF_1, XLIFF_2])
+def test_white_space_of_a_new_target_counts_as_in_its_source(stand_in, text):
+    text = text.replace("<source>", '<source xml:space="preserve">')
+    root, _ = fill(text, stand_in())
+    space = "{http://www.w3.org/XML/1998/namespace}space"
+    made = [e for e in root.iter("{*}target") if e.get(space)]
+    assert made and all(e.getparent().find("{*}source").get(space) == "preserve" for e in made)
 
 
 def test_nothing_else_changes(stand_in):

@@ -233,14 +233,15 @@ def test_keys(make_server, run_server):
 
 
 def test_html(make_server, run_server, translator):
-    def translate_html(text, language, translate):
-        if text == "bad":
+    def translate_html(texts, language, translate):
+        if "bad" in texts:
             raise DataError("not HTML", fix="none")
         assert language == "en"
-        found = translate([Request(part) for part in text.split("<br>")])
+        found = translate([Request(part) for text in texts for part in text.split("<br>")])
         assert all(one.alternatives[0].alignment for one in found)
         assert {len(one.alternatives) for one in found} == {translator.decoding.beam_size}  # as of a document
-        return "<br>".join(one.text for one in found)
+        parts = [one.text for one in found]
+        return ["<br>".join(parts[place : place + 2]) for place in range(0, len(parts), 2)]
 
     client = run_server(make_server(translate_html=translate_html))
     first, second = translator.translate(SENTENCES[:2])

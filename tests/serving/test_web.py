@@ -213,6 +213,16 @@ def test_it_fits_the_window_and_follows_the_colours(make_server, run_server, gat
     assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
 
 
+def test_the_field_for_a_key_leaves_room_for_the_title(make_server, run_server, open_server):
+    client = run_server(make_server(keys=ApiKeys(["secret"])))
+    page = open_server(client, viewport={"width": 360, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    expect(page.locator("#key")).to_be_visible()
+    title = page.locator("h1")
+    line = title.evaluate("title => parseFloat(getComputedStyle(title).lineHeight)")
+    assert title.bounding_box()["height"] < 1.5 * line
+
+
 def test_markup_in_a_text_is_text(make_server, run_server, gate, open_server):
     gate.opened.set()
     page = open_server(run_server(make_server(gate)))
