@@ -108,6 +108,8 @@ def writing(path: str | Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as exc:
+        if isinstance(exc, IsADirectoryError):
+            raise OutputError("cannot write: it is a folder", at=path, fix="name a file") from exc
         reason = exc.strerror or str(exc)
         raise OutputError(
             f"cannot write: {reason}", at=path, fix="free space there or choose another place with -o"

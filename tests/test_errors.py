@@ -42,6 +42,12 @@ def test_writing_translates_what_the_system_refuses(tmp_path):
     assert caught.value.at == str(path)
 
 
+def test_a_folder_cannot_be_written_as_a_file(tmp_path):
+    with pytest.raises(OutputError, match="it is a folder") as caught, writing(tmp_path):
+        tmp_path.write_text("text")
+    assert caught.value.fix == "name a file"
+
+
 def test_writing_passes_a_broken_pipe_on(tmp_path):
     with pytest.raises(BrokenPipeError), writing(tmp_path):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")

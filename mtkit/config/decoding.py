@@ -13,7 +13,7 @@ class DecodingSection(Section):
     """Search, sampling, batching and precision of translation."""
 
     beam_size: int = Field(5, ge=1, le=1000, description="Hypotheses kept at each step; 1 is greedy.")
-    length_penalty: float = Field(1.0, ge=0, description="Strength of the length penalty; 0 turns it off.")
+    length_penalty: float = Field(1.0, ge=0, le=10, description="Strength of the length penalty; 0 turns it off.")
     length_penalty_type: Literal["wu", "length"] = Field(
         "wu", description="wu: ((5 + n) / 6) ** A (Wu et al. 2016); length: n ** A, plain normalisation."
     )

@@ -25,7 +25,8 @@ _FOREIGN_MARKS = {
     b"\xfd7zXZ": ("compressed with xz", "name it .xz"),
     b"\x28\xb5\x2f\xfd": ("compressed with zstd", "name it .zst"),
     b"PK\x03\x04": ("a zip archive", "unpack it and give the file inside"),
-    b"PAR1": ("a Parquet file", "give it as corpus.train.0.path with the suffix .parquet"),
+    b"%PDF-": ("a PDF document", "give its text"),
+    b"PAR1": ("a Parquet file", "give it to mtkit prepare as corpus.train.0.path, with the suffix .parquet"),
 }
 
 
@@ -83,7 +84,7 @@ def _iter_blocks(path: Path, report_share: Callable[[float], None]) -> Iterator[
         while block := stream.read(_BLOCK_BYTES):
             if first:
                 first = False
-                _refuse_foreign(block, path)
+                refuse_foreign(block, path)
                 block = block.removeprefix(b"\xef\xbb\xbf")
             whole, feed, tail = block.rpartition(b"\n")
             if feed:
@@ -179,7 +180,12 @@ def _damage() -> tuple[type[Exception], ...]:
     return known if module is None else (*known, module.ZstdError)
 
 
-def _refuse_foreign(block: bytes, path: Path) -> None:
+def refuse_foreign(block: bytes, path: Path) -> None:
+    """Refuse a file whose first bytes say that it is no text.
+
+    Raises:
+        DataError: It is in UTF-16, compressed, an archive, or a document.
+    """
     for mark, (kind, fix) in _FOREIGN_MARKS.items():
         if block.startswith(mark):
             raise DataError(f"not UTF-8 text but {kind}", at=path, fix=fix)

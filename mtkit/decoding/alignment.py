@@ -13,9 +13,11 @@ Links are pairs (source, target) that count from 0, as in the Pharaoh format `0-
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Literal, Protocol
 
 import torch
@@ -31,7 +33,7 @@ from mtkit.errors import RecipeError
 AlignmentStep = Literal["output", "input"]
 Links = list[tuple[int, int]]
 
-_SPACES = "▁ "
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 # Added to what a source word gets from all target words, so that a word that hardly anything attends to is nobody's
 # largest share by accident.
@@ -167,7 +169,7 @@ def link_words(weights: Tensor, source_words: Sequence[int], target_words: Seque
 def find_words(pieces: Sequence[str]) -> list[int]:
     """Return the word, from 0, that each piece belongs to: of several its first, and of a mere space the next one.
 
-    Words are what stands between white space.
+    Words are what stands between white space of any kind, as `str.split` finds them.
 
     Args:
         pieces: As `Tokenizer.pieces` returns them: U+2581 stands for a space. Text in place of pieces will do.
@@ -178,12 +180,39 @@ def find_words(pieces: Sequence[str]) -> list[int]:
     for piece in pieces:
         own = None
         for character in piece:
-            if character not in _SPACES:
+            is_space = character == "▁" or character.isspace()
+            if not is_space:
                 word += not is_inside
                 own = word if own is None else own
-            is_inside = character not in _SPACES
+            is_inside = not is_space
         words.append(word + (not is_inside) if own is None else own)
     return [min(place, max(word, 0)) for place in words]
+
+
+def spell(tokenizer: Tokenizer, token_ids: Sequence[int], replacements: Mapping[int, str] | None = None) -> list[str]:
+    """Return what each target token stands for in the translation, for `find_words`.
+
+    Of the tokens that spell a character in bytes, the first stands for it. An unknown one stands for its replacement,
+    else for its mark, a word of its own.
+
+    Args:
+        tokenizer: Of the target side.
+        token_ids: The target tokens.
+        replacements: Of unknown tokens, as `decode_with_replacements` takes them.
+    """
+    space = " " if _knows_words(tokenizer.serialized) else ""
+    known = {place: space + text for place, text in (replacements or {}).items()}
+    texts: list[str] = []
+    pieces = enumerate(tokenizer.pieces(token_ids))
+    for is_bytes, run in groupby(pieces, lambda item: _BYTE.fullmatch(item[1]) is not None):
+        if is_bytes:
+            for character in bytes(int(piece[3:5], 16) for _, piece in run).decode(errors="surrogateescape"):
+                texts += [character, *[""] * (len(character.encode(errors="surrogateescape")) - 1)]
+            continue
+        for place, piece in run:
+            is_unknown = token_ids[place] == tokenizer.unk_id
+            texts.append(known.get(place, tokenizer.decode([tokenizer.unk_id])) if is_unknown else piece)
+    return texts
 
 
 def find_replacements(

@@ -31,6 +31,16 @@ def count_met(required: Sequence[Sequence[Phrase]], token_ids: Sequence[int]) ->
     return len(required) - PhraseTracker(required).follow(tuple(token_ids)).num_unmet
 
 
+def find_met(required: Sequence[tuple[Phrase, ...]], token_ids: Sequence[int]) -> tuple[tuple[Phrase, ...], ...]:
+    """Return the required groups that a translation meets; arguments are those of `count_met`."""
+    met: list[tuple[Phrase, ...]] = []
+    for group in required:
+        # One by one: a group that is required twice is met twice, or once.
+        if count_met([*met, group], token_ids) > len(met):
+            met.append(group)
+    return tuple(met)
+
+
 @dataclass(frozen=True)
 class _Live:
     """A live hypothesis of a constrained sentence.

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from mtkit.corpus.text_files import strip_compression
+from mtkit.decoding.json_objects import dump_json, leave_out_answer, load_object
 from mtkit.decoding.request import Request
 from mtkit.decoding.translation import Translation
 from mtkit.decoding.wishes import WISH_COLUMNS, MalformedError, parse_cells, parse_object
 from mtkit.errors import DataError
 
 FormatName = Literal["lines", "jsonl", "tsv"]
-
-# Python reads and writes JSON only so deep as its stack has room (1,000 calls and levels): a line with so many brackets
-# is read with some levels more, so that it can be written where more of the stack is taken.
-_MANY_BRACKETS = 500
-_DEPTH_TO_SPARE = 20
 
 
 @dataclass(frozen=True)
@@ -125,14 +119,9 @@ class JsonLines:
     def read(self, line: str) -> Record:
         """Parse the object."""
         try:
-            value = _load_json(line)
+            value = load_object(line)
         except MalformedError as exc:
             return Record(Request(""), {}, str(exc))
-        except (ValueError, RecursionError) as exc:
-            reason = exc.msg if isinstance(exc, json.JSONDecodeError) else str(exc)
-            return Record(Request(""), {}, f"not JSON: {reason}")
-        if not isinstance(value, dict):
-            return Record(Request(""), {}, "not a JSON object")
         try:
             return Record(parse_object(value), value)
         except MalformedError as exc:
@@ -140,7 +129,9 @@ class JsonLines:
 
     def write(self, record: Record, translation: Translation, index: int) -> str:
         """Return the object with the translation in it."""
-        answer = {**record.passed_through, "translation": translation.text}
+        answer = {**leave_out_answer(record.passed_through), "translation": translation.text}
+        if "translation" in record.passed_through and isinstance(answer.get("translations"), list):
+            del answer["translations"]  # the n best of an earlier answer
         if self.n_best > 1:
             answer["translations"] = [{"text": a.text, "score": a.score} for a in translation.alternatives]
         if record.problem is not None:
@@ -213,48 +204,3 @@ class Table:
             else:
                 row.append(answer)
         return row
-
-
-def _load_json(line: str) -> Any:
-    """Return what a line of JSON says, if JSON can say it again.
-
-    Raises:
-        ValueError: It is no JSON.
-        RecursionError: It is nested too deeply, to read or to write.
-    """
-    value = json.loads(line, parse_float=_read_float, parse_constant=_refuse_constant)
-    if line.count("[") + line.count("{") > _MANY_BRACKETS:
-        json.loads("[" * _DEPTH_TO_SPARE + line + "]" * _DEPTH_TO_SPARE)
-    return value
-
-
-def _read_float(text: str) -> float:
-    """Return a number that JSON can write again.
-
-    Raises:
-        MalformedError: It is too large for one.
-    """
-    value = float(text)
-    if math.isinf(value):
-        raise MalformedError(f"the number {text} is too large")
-    return value
-
-
-def _refuse_constant(name: str) -> None:
-    """Refuse what Python reads and writes as a number, but no other reader of JSON.
-
-    Raises:
-        MalformedError: Always.
-    """
-    raise MalformedError(f"not JSON: {name} is no value")
-
-
-def dump_json(value: dict[str, Any]) -> str:
-    """Return an object as one line of JSON that UTF-8 can write."""
-    text = json.dumps(value, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        # What is passed through may hold half of a surrogate pair, which only JSON's own escapes can write.
-        return json.dumps(value)
-    return text

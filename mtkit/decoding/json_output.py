@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mtkit.decoding.formats import Format, Record, dump_json
+from mtkit.decoding.formats import Format, Record
+from mtkit.decoding.json_objects import dump_json, leave_out_answer
 from mtkit.decoding.translation import Alternative, Translation
 
 _DIGITS = 6
@@ -47,7 +48,8 @@ class FullJson:
 
     def write(self, record: Record, translation: Translation, index: int) -> str:
         """Return the object."""
-        answer = {"source": record.source, **self.name_fields(record), **_describe(translation.alternatives[0])}
+        held = leave_out_answer(self.name_fields(record))
+        answer = {"source": record.source, **held, **_describe(translation.alternatives[0])}
         answer["split"] = translation.num_parts
         if self.n_best > 1:
             answer["alternatives"] = [_describe(alternative) for alternative in translation.alternatives]

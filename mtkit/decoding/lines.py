@@ -13,6 +13,7 @@ WINDOW_CHARACTERS = 1 << 20
 
 _LINE_BREAKS = re.compile("[\n" + "".join(SEPARATORS) + "]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_SPACES = str.maketrans({"\0": " ", "\u2581": " "})  # U+2581 is SentencePiece's own space
 
 
 def make_one_line(text: str) -> str:
@@ -23,9 +24,9 @@ def make_one_line(text: str) -> str:
 def clean_source(line: str) -> str:
     """Return a line as the model reads it: no line breaks, NUL or lone surrogates, no white space around it.
 
-    A NUL becomes a space, as in the training text.
+    A NUL becomes a space, as in the training text, and so does SentencePiece's own space.
     """
-    return make_one_line(_SURROGATES.sub("\ufffd", line).replace("\0", " ")).strip()
+    return make_one_line(_SURROGATES.sub("\ufffd", line).translate(_SPACES)).strip()
 
 
 def iter_windows(lines: Iterable[str | Request], max_lines: int) -> Iterator[list[Request]]:

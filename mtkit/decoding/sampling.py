@@ -26,8 +26,9 @@ from mtkit.runtime.seeds import derive_seed
 _GROUP = 128
 # Among so many tokens the nucleus is looked for first.
 _NUCLEUS = 64
-# Below it, a temperature leaves only the most likely token, and dividing by it would overflow.
-_MIN_TEMPERATURE = 1e-30
+# Below the first, a temperature leaves only the most likely token; above the second, all are equally likely. float32
+# holds what lies between.
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 1e-30, 1e30
 
 
 class Sampler:
@@ -43,7 +44,7 @@ class Sampler:
     def choose(self, log_probs: Tensor, totals: Tensor, step: Step) -> Candidates:
         """Return one extension of each hypothesis, which may finish if it is EOS; see `Chooser`."""
         batch, beam = totals.shape
-        scores = log_probs / max(self.decoding.temperature, _MIN_TEMPERATURE)
+        scores = log_probs / min(max(self.decoding.temperature, _MIN_TEMPERATURE), _MAX_TEMPERATURE)
         if self.decoding.top_k is not None:
             scores = keep_top_k(scores, self.decoding.top_k)
         if self.decoding.top_p < 1:

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from mtkit.decoding.formats import Format, JsonLines, Record, Table, dump_json
+from mtkit.decoding.formats import Format, JsonLines, Record, Table
+from mtkit.decoding.json_objects import dump_json, leave_out_answer
 from mtkit.decoding.request import Request
 from mtkit.decoding.scoring import Score
 from mtkit.errors import DataError
@@ -149,9 +150,7 @@ class JsonAnswers:
         if self.reader is None:
             answer: dict[str, Any] = {"source": pair.record.source, "target": pair.target}
         else:
-            answer = self.reader.name_fields(pair.record)
-            if _VALUE_NAMES["none"] in answer:
-                answer = {name: value for name, value in answer.items() if name not in _NUMBERS}
+            answer = leave_out_answer(self.reader.name_fields(pair.record), _NUMBERS)
         kinds: list[Normalize] = ["none", "mean", "penalty"] if self.is_full else [self.normalize]
         for kind in kinds:
             answer[_VALUE_NAMES[kind]] = _round(find_value(score, kind))

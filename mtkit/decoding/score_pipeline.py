@@ -147,7 +147,7 @@ def _refuse_lengths(shorter: str, count: int, longer: str, longer_count: int | N
     """Return the error of two files that do not belong together line by line."""
     more = "more" if longer_count is None else f"{longer_count:,}"
     return DataError(
-        f"{shorter} has {count:,} lines and {longer} has {more}",
+        f"{shorter} has {console.count(count, 'line')} and {longer} has {more}",
         at=f"{longer}:{count + 1}",
         fix="give two files in which line i belongs to line i",
     )

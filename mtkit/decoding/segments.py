@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.tokenizer import Tokenizer
 from mtkit.decoding import alignment
-from mtkit.decoding.constraints import count_met
+from mtkit.decoding.constraints import count_met, find_met
 from mtkit.decoding.ensemble import Ensemble
 from mtkit.decoding.expansion import expand, next_tokens
 from mtkit.decoding.filters import build_filters
@@ -102,13 +102,33 @@ class SegmentTranslator:
         if self.decoding.mbr is not None:
             count = self.decoding.mbr_candidates
             candidates = self.decoding.model_copy(update={"beam_size": count, "n_best": count})
-            return search(self.model, src_ids, candidates, guidance, self._suppressed_ids)
+            return self._find(src_ids, candidates, guidance)
         if self.decoding.expand_prefix:
             return self._expand(batch, src_ids, guidance)
-        return search(self.model, src_ids, self.decoding, guidance, self._suppressed_ids)
+        return self._find(src_ids, self.decoding, guidance)
+
+    def _find(self, src_ids: Tensor, decoding: DecodingSection, guidance: Sequence[Guidance]) -> list[list[Hypothesis]]:
+        """Return what a search finds.
+
+        A sentence for which it finds no way to meet all that is required is searched again without the rest: for that,
+        the first search has put off the end of the translation to its maximum length.
+        """
+        found = search(self.model, src_ids, decoding, guidance, self._suppressed_ids)
+        met = [find_met(one.required, best.token_ids) for one, (best, *_) in zip(guidance, found, strict=True)]
+        again = [place for place, one in enumerate(guidance) if len(met[place]) < len(one.required)]
+        if again:
+            others = [replace(guidance[place], required=met[place]) for place in again]
+            second = search(self.model, src_ids[again], decoding, others, self._suppressed_ids)
+            for place, hypotheses in zip(again, second, strict=True):
+                if count_met(met[place], hypotheses[0].token_ids) == len(met[place]):
+                    found[place] = hypotheses
+        return found
 
     def _expand(self, batch: Sequence[Segment], src_ids: Tensor, guidance: list[Guidance]) -> list[list[Hypothesis]]:
-        """Return the best hypothesis with each of the likeliest tokens behind the prefix; of later parts just one."""
+        """Return the best hypothesis with each of the likeliest tokens behind the prefix; of later parts just one.
+
+        Those that meet more of what is required come first, as they do in a search.
+        """
         filters = build_filters(self.decoding, self.model.config, guidance, self._suppressed_ids)
         prefixes = [held_to.prefix for held_to in guidance]
         found = next_tokens(self.model, src_ids, prefixes, self.decoding.n_best, (), filters, guidance)
@@ -121,11 +141,14 @@ class SegmentTranslator:
         owners = [place for place, of_one in enumerate(options) for _ in of_one]
         each = self.decoding.model_copy(update={"n_best": 1, "expand_prefix": False})
         expanded = [held_to for of_one in options for held_to in of_one]
-        best = search(self.model, src_ids[owners], each, expanded, self._suppressed_ids)
+        best = self._find(src_ids[owners], each, expanded)
         by_segment: list[list[Hypothesis]] = [[] for _ in batch]
         for owner, (hypothesis,) in zip(owners, best, strict=True):
             by_segment[owner].append(hypothesis)
-        return [sorted(hypotheses, key=lambda h: h.score, reverse=True) for hypotheses in by_segment]
+        return [
+            sorted(hypotheses, key=lambda h: (count_met(held_to.required, h.token_ids), h.score), reverse=True)
+            for hypotheses, held_to in zip(by_segment, guidance, strict=True)
+        ]
 
     def _has_room(self, segment: Segment) -> bool:
         """Return whether a token and EOS fit behind the prefix."""
@@ -163,17 +186,18 @@ class SegmentTranslator:
     def _add_links(
         self, segment: Segment, token_ids: Sequence[int], weights: Tensor, alternative: Alternative
     ) -> Alternative:
-        source_ids = segment.token_ids[segment.num_tags : -1]
+        surfaces = self.source_tokenizer.surfaces(segment.text)
+        unknown: dict[int, str] = {}
         if self._replaces and self.model.config.unk_id in token_ids:
-            surfaces = self.source_tokenizer.surfaces(segment.text)
+            source_ids = segment.token_ids[segment.num_tags : -1]
             links = alignment.link(weights)
             unknown = alignment.find_replacements(token_ids, links, surfaces, source_ids, self.model.config.unk_id)
             text = alignment.decode_with_replacements(self.target_tokenizer, token_ids, unknown)
             alternative = replace(alternative, text=make_one_line(text))
         if not self._aligns:
             return alternative
-        source_words = alignment.find_words(self.source_tokenizer.pieces(source_ids))
-        target_words = alignment.find_words(self.target_tokenizer.pieces(token_ids))
+        source_words = alignment.find_words(surfaces)
+        target_words = alignment.find_words(alignment.spell(self.target_tokenizer, token_ids, unknown))
         return replace(alternative, alignment=tuple(alignment.link_words(weights, source_words, target_words)))
 
     def _describe(self, segment: Segment, hypothesis: Hypothesis, text: str) -> Alternative:

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import IO
 
-from mtkit.corpus.text_files import open_bytes, standard_input
+from mtkit.corpus.text_files import open_bytes, refuse_foreign, standard_input
 from mtkit.decoding.lines import WINDOW_CHARACTERS
 from mtkit.errors import DataError, MtkitError
 
@@ -182,12 +182,12 @@ def open_file(path: Path) -> LineStream:
     """Return the lines of a file, decompressed if its suffix says so.
 
     Raises:
-        DataError: It is missing or a folder.
+        DataError: It is missing, a folder, or no text.
     """
     is_pipe = path.exists() and not path.is_file() and not path.is_dir()
     if not is_pipe:
-        with open_bytes(path):  # what is wrong shows now, not when a model has been loaded
-            pass
+        with open_bytes(path) as (stream, _):  # what is wrong shows now, not when a model has been loaded
+            refuse_foreign(stream.read(16), path)
     return LineStream(_opened(path), str(path), PAUSE_SECONDS if is_pipe else None)
 
 

@@ -136,12 +136,15 @@ def _combine_links(parts: Sequence[Part], chosen: Sequence[Alternative]) -> Link
     """Return the links of the whole line, in which a word that a cut went through is one word."""
     links: list[tuple[int, int]] = []
     num_source = num_target = 0  # words so far
+    last_character = ""
     spaces = find_spaces([a.text for a in chosen], parts)
     for part, alternative, has_space in zip(parts, chosen, spaces, strict=True):
         if alternative.alignment is None:
             return None
         first_source = num_source if part.had_space else max(0, num_source - 1)
-        first_target = num_target if has_space else max(0, num_target - 1)
+        seam = last_character + alternative.text[:1]  # a text may begin or end with a space of its own
+        first_target = num_target if has_space or seam != seam.strip() else max(0, num_target - 1)
+        last_character = alternative.text[-1:] or last_character
         links += [(first_source + source, first_target + target) for source, target in alternative.alignment]
         num_source = first_source + len(part.text.split())
         if words := alternative.text.split():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mtkit.checkpoint.model_folder import LoadedModel
 from mtkit.config.decoding import DecodingSection
-from mtkit.decoding.alignment import Links, check_layer, find_words, join_weights, link_words, take_step
+from mtkit.decoding.alignment import Links, check_layer, find_words, join_weights, link_words, spell, take_step
 from mtkit.decoding.lines import clean_source, make_one_line
 from mtkit.decoding.planning import Planner, Segment
 from mtkit.decoding.request import Request
@@ -266,7 +266,8 @@ def _assemble(
     source_pieces = loaded.source_tokenizer.pieces(segment.token_ids)
     target_pieces = loaded.target_tokenizer.pieces(token_ids)
     start, end = segment.num_tags, len(source_pieces) - 1
-    source_words, target_words = find_words(source_pieces[start:end]), find_words(target_pieces)
+    source_words = find_words(loaded.source_tokenizer.surfaces(segment.text))
+    target_words = find_words(spell(loaded.target_tokenizer, token_ids))
     layer = decoding.alignment_layer
     weights = take_step(select(attention.cross, layer), len(token_ids), decoding.alignment_step)[:, start:end]
     tags = [(place, place) for place in range(start)]

@@ -127,10 +127,13 @@ def test_what_translate_answers_can_be_scored(run, score, model_folder, write, k
 def test_numbers_of_another_model_do_not_stand_beside_ours(score, write):
     others = {"source": "a dog", "target": "a cat", "score": 5, "log_prob": 7, "tokens": ["x"], "id": 1}
     judged = {"source": "a dog", "target": "a cat", "score": 5}  # a person's score, say
-    result = score(write("a.jsonl", [json.dumps(others), json.dumps(judged)]), "--normalize", "mean")
-    first, second = (json.loads(line) for line in result.out.splitlines())
+    refused = {"source": "a dog", "translation": "", "error": "the tag is no text"}
+    rows = [json.dumps(row) for row in (others, judged, refused)]
+    result = score(write("a.jsonl", rows), "--normalize", "mean")
+    first, second, third = (json.loads(line) for line in result.out.splitlines())
     assert list(first) == ["source", "target", "id", "mean_log_prob"]
     assert list(second) == ["source", "target", "score", "mean_log_prob"]
+    assert list(third) == ["source", "translation", "mean_log_prob"]  # an `error` stands where there is no number
 
 
 def test_columns_of_that_name_are_replaced(score, write):
@@ -277,7 +280,7 @@ def test_what_cannot_be_scored_comes_last(score, write):
         ([], 2, "plain text needs two files", "--format tsv or jsonl"),
         (["in.en", "short.de"], 3, "short.de has 2 lines and in.en has 5", "line i belongs to line i"),
         (["short.de", "in.en"], 3, "short.de has 2 lines and in.en has 5", "line i belongs to line i"),
-        (["in.en", "-"], 3, "standard input has 1 lines and in.en has more", "line i belongs to line i"),
+        (["in.en", "-"], 3, "standard input has 1 line and in.en has more", "line i belongs to line i"),
         (["in.en", "none.de"], 3, "no such file", "check the path"),
         (["-", "-"], 2, "both inputs are standard input", "give a file for one of them"),
         (["in.en", "in.de", "--rerank"], 2, "--rerank is of n-best lists", "give the list with --n-best"),

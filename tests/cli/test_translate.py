@@ -265,6 +265,7 @@ def test_settings_of_a_recipe(translate, write, stdin, expected):
         (["in.txt", "--glossary", "no_source.tsv", "--sampling"], 2, "glossary"),
         (["in.txt", "--set", 'decoding.suppressed=["no piece"]'], 2, "'no piece'"),
         (["in.txt", "--top-p", "2"], 2, "top_p"),
+        (["in.txt", "--length-penalty", "700"], 2, "less than or equal to 10"),
         (["in.txt", "--format", "xml"], 2, "xml"),
         (["in.txt", "--set", "decoding.beam=2"], 2, "unknown recipe key"),
         (["no_source.tsv"], 3, "no column"),

@@ -18,6 +18,7 @@ from mtkit.decoding.alignment import (
     join_weights,
     link,
     link_words,
+    spell,
     weigh,
 )
 from mtkit.errors import RecipeError
@@ -168,6 +169,7 @@ def test_words_of_pieces():
     assert find_words(["The▁", "do", "g▁"]) == [0, 1, 1]
     assert find_words(["▁on▁the", "▁way"]) == [0, 2]
     assert find_words(["▁x", "▁"]) == [0, 0]
+    assert find_words(["▁10", "\u00a0", "000", "\u3000x\u2028"]) == [0, 1, 1, 2]
     assert find_words([]) == []
 
 
@@ -226,6 +228,23 @@ def test_unknown_words_without_a_replacement_stay(tokenizer):
     text = tokenizer.decode(token_ids)
     assert decode_with_replacements(tokenizer, token_ids, {}) == text
     assert "⁇" in text
+
+
+@pytest.mark.parametrize(
+    "line", ["the\u00a0dog \u3000 runs", "the\u2028a", "the犬 runs", "the 犬🎉犬 犬\u2003cat.", "Å"]
+)
+@pytest.mark.parametrize("byte_fallback", [False, True])
+def test_words_are_those_of_the_translation(tokenizer, line, byte_fallback):
+    if byte_fallback:
+        tokenizer = learn_tokenizer(iter(LINES), VocabularySection(size=300, byte_fallback=True))
+    [token_ids] = tokenizer.encode([line])
+    replacements = {place: "x" for place, token_id in enumerate(token_ids) if token_id == tokenizer.unk_id}
+    for replaced in ({}, replacements):
+        text = decode_with_replacements(tokenizer, token_ids, replaced)
+        texts = spell(tokenizer, token_ids, replaced)
+        assert len(texts) == len(token_ids)
+        assert "".join(texts).replace("▁", " ").split() == text.split()
+        assert set(find_words(texts)) == set(range(len(text.split())))
 
 
 def test_words_in_a_row_have_a_space_between_them():

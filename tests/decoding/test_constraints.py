@@ -9,7 +9,7 @@ import torch
 from mtkit.config.decoding import DecodingSection
 from mtkit.decoding.banks import Extension, share_beam
 from mtkit.decoding.candidates import BeamChooser, Step
-from mtkit.decoding.constraints import ConstrainedChooser, count_met
+from mtkit.decoding.constraints import ConstrainedChooser, count_met, find_met
 from mtkit.decoding.guidance import Guidance
 from mtkit.decoding.lengths import length_penalty
 from mtkit.decoding.phrase_tracker import PhraseTracker, Progress
@@ -223,6 +223,9 @@ def test_count_met():
     assert count_met(required, ()) == 0
     assert count_met((), (4,)) == 0
     assert count_met(((), ((), (5,))), ()) == 2
+    assert find_met(required, (4, 5, 6)) == (((4,),), ((5, 6), (7,)))
+    assert find_met(required, (4, 7, 4)) == required[:3]
+    assert find_met(required, ()) == ()
 
 
 def test_memory_of_prefixes_is_bounded():

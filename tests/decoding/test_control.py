@@ -12,6 +12,7 @@ from mtkit.decoding import segments as segments_module
 from mtkit.decoding.glossary import Glossary
 from mtkit.decoding.hypothesis import Hypothesis
 from mtkit.decoding.request import Request
+from mtkit.decoding.translation import Kept
 from mtkit.decoding.translator import Translator
 from mtkit.errors import ModelError, RecipeError
 
@@ -52,6 +53,18 @@ def test_alternatives_differ_behind_the_prefix(load):
     assert best in texts(load(n_best=5, expand_prefix=True), LINES[:1])[0]
 
 
+def test_alternatives_that_meet_what_is_required_come_first(load):
+    # There is room for the phrase alone: what begins with another token cannot meet it.
+    size = len(load().target_tokenizer.encode(["red street"])[0])
+    translator = load(expand_prefix=True, n_best=200, beam_size=2, max_length_ratio=0.01, max_length_extra=size)
+    (translation,) = translator.iter_translations([Request("the dog runs", required=["red street"])])
+    kept = [alternative.constraints.kept for alternative in translation.alternatives]
+    assert kept == sorted(kept, reverse=True)
+    assert 0 < sum(kept) < len(kept)
+    assert translation.score < translation.alternatives[sum(kept)].score
+    assert translation.text == "red street"
+
+
 def test_only_the_first_part_of_a_long_line_has_alternatives(load):
     (translation,) = load(n_best=3, expand_prefix=True, max_source_tokens=8).iter_translations([" ".join(LINES)])
     assert translation.num_parts > 2
@@ -82,6 +95,19 @@ def test_required_and_forbidden_phrases(load):
         assert (translation.alternatives[0].constraints.kept, translation.alternatives[0].constraints.wanted) == (2, 2)
     first = next(load().iter_translations(LINES)).text.split()[0]
     assert first not in load().translate([Request(LINES[0], forbidden=[first])])[0].split()
+
+
+@pytest.mark.parametrize("settings", [{}, {"beam_size": 1}, {"n_best": 2}, {"expand_prefix": True}])
+def test_what_no_way_leads_to_is_left_out(load, settings):
+    translator = load(max_length_extra=20, **settings)
+    wishes = [Request(line, required=["house", "man"], forbidden=["man"]) for line in LINES]
+    without = [Request(line, required=["house"], forbidden=["man"]) for line in LINES]
+    met = [Kept(1, 1), Kept(1, 2)]
+    found, expected = (list(translator.iter_translations(lines)) for lines in (wishes, without))
+    for translation, other in zip(found, expected, strict=True):
+        assert translation.text == other.text
+        assert [other.alternatives[0].constraints, translation.alternatives[0].constraints] == met
+    assert not all(translation.is_cut for translation in found)
 
 
 def test_glossary_terms_where_their_source_stands(load):
@@ -176,6 +202,10 @@ def test_alignment_links_words(load):
         # Every target word has a link, and all links lie inside.
         assert {target for _, target in best.alignment} == set(range(len(best.text.split())))
         assert all(0 <= source < len(line.split()) for source, _ in best.alignment)
+    # Words are what stands between white space of any kind.
+    spaced = ["a\u00a0dog\u3000runs", "the\u00a0dog\u00a0sees a cat. " * 4]
+    found = [{i for i, _ in t.alternatives[0].alignment} for t in load(align=True).iter_translations(spaced)]
+    assert all(0 < max(sources) < len(line.split()) for sources, line in zip(found, spaced, strict=True))
     assert next(load().iter_translations(LINES)).alternatives[0].alignment is None
     with pytest.raises(RecipeError, match="decoder layer 2"):
         load(alignment_layer=2)

@@ -5,14 +5,17 @@ from pathlib import Path
 import pytest
 
 from mtkit.decoding.formats import build_format, find_format
+from mtkit.decoding.json_output import FullJson
 from mtkit.decoding.translation import Alternative, Translation
 from mtkit.errors import DataError
 
 
+def translate(*texts):
+    return Translation("a", tuple(Alternative(text, -1.5 * rank) for rank, text in enumerate(texts, 1)), 1)
+
+
 def answer(line_format, line, *texts, index=0):
-    record = line_format.read(line)
-    alternatives = tuple(Alternative(text, -1.5 * rank) for rank, text in enumerate(texts, 1))
-    return line_format.write(record, Translation(record.source, alternatives, 1), index)
+    return line_format.write(line_format.read(line), translate(*texts), index)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_what_can_be_read_can_be_written(opening, closing):
         problems.append(record.problem)
     assert problems[0] is None
     if sys.version_info < (3, 12):
-        assert "recursion" in problems[-1]
+        assert problems[-1] == "nested too deeply"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +105,36 @@ def test_malformed_jsonl(line):
     written = json.loads(answer(jsonl, line, ""))
     assert written["translation"] == ""
     assert written["error"] == record.problem
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"source": "a", "x": %s}' % ("9" * 5000), "a number has too many digits"),
+        ('\ufeff{"source": "a"}', "not JSON: a byte order mark"),
+        ('{"source": "a"', "not JSON: Expecting ',' delimiter"),
+    ],
+)
+def test_reasons_do_not_speak_of_python(line, reason):
+    assert build_format("jsonl").read(line).problem == reason
+
+
+def test_what_an_earlier_answer_told_does_not_stand_beside_ours():
+    jsonl, best = build_format("jsonl"), build_format("jsonl", 2)
+    told = json.loads(FullJson(best, 2).write(best.read('{"id": 1, "source": "a"}'), translate("B", "C"), 0))
+    assert json.loads(answer(jsonl, json.dumps(told), "A")) == {"id": 1, "source": "a", "translation": "A"}
+    assert "alternatives" not in json.loads(FullJson(jsonl, 1).write(jsonl.read(json.dumps(told)), translate("A"), 0))
+    listed = answer(best, '{"source": "a"}', "B", "C")
+    assert json.loads(answer(jsonl, listed, "A")) == {"source": "a", "translation": "A"}
+    refused = answer(jsonl, '{"source": "a", "tag": 1}', "")
+    assert "error" in json.loads(refused)
+    mended = refused.replace('"tag": 1', '"tag": null')
+    assert json.loads(answer(jsonl, mended, "A")) == {"source": "a", "tag": None, "translation": "A"}
+
+
+def test_what_others_told_stays():
+    own = {"source": "a", "score": 5, "error": "a typo", "translations": ["x"], "cut": 1}
+    assert json.loads(answer(build_format("jsonl"), json.dumps(own), "A")) == {**own, "translation": "A"}
 
 
 def test_jsonl_keeps_half_a_surrogate_pair():

@@ -91,6 +91,13 @@ def test_a_temperature_near_zero_is_greedy(make_model, make_sources, run, temper
     assert token_ids(run(model, sources, n_best=1, temperature=temperature)) == token_ids(greedy)
 
 
+def test_an_endless_temperature_draws_what_may_follow_alike():
+    log_probs = make_log_probs()
+    log_probs[7] = -torch.inf
+    expected = torch.full_like(log_probs, 1 / (len(log_probs) - 1)).masked_fill(log_probs == -torch.inf, 0)
+    assert_drawn_from(choose(log_probs, temperature=1e300).tokens, expected)
+
+
 def test_top_k():
     log_probs = make_log_probs()
     best = log_probs.topk(7).indices

@@ -160,3 +160,14 @@ def test_missing_files_are_refused_at_once(tmp_path, name):
 @pytest.mark.parametrize(("content", "count"), [("", 0), ("a", 1), ("a\n", 1), ("a\n\nb", 3)])
 def test_count_lines(write, content, count):
     assert count_lines(write("a.txt", content)) == count
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [("one".encode("utf-16"), "UTF-16"), (b"PK\x03\x04 and more", "zip archive"), (b"%PDF-1.7", "PDF document")],
+)
+def test_a_file_that_is_no_text_is_refused_at_once(tmp_path, content, kind):
+    path = tmp_path / "text.en"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=kind):
+        open_file(path)

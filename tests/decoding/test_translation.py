@@ -28,5 +28,13 @@ def test_parts_are_put_together(had_space, links):
     assert combine_parts(parts, [found[0], part("d e", None, 0)])[0].alignment is None
 
 
-def test_a_source_has_no_nul():
-    assert clean_source("\0the\0dog\0") == "the dog"
+@pytest.mark.parametrize(("first", "second"), [("a b", " ⁇ c"), ("a b\u00a0", "⁇ c"), ("a b", "\u00a0 ⁇ c")])
+def test_a_translation_that_has_a_space_at_the_seam_begins_a_word(first, second):
+    links = ((0, 0), (0, 1))
+    (line,) = combine_parts([Part("c"), Part("d", False)], [part(first, links, 0), part(second, links, 0)])
+    assert line.alignment == tuple((0, target) for target in range(len(line.text.split())))
+
+
+@pytest.mark.parametrize("character", ["\0", "\u2581"])
+def test_a_source_has_a_space_where_the_training_text_has_one(character):
+    assert clean_source(f"{character}the{character}dog{character}") == "the dog"

@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,14 @@ def test_a_hash_is_that_of_the_bytes(tmp_path):
     content = bytes(range(256)) * 10_000
     (tmp_path / "file").write_bytes(content)
     assert hash_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_that_cannot_even_be_removed_says_why_it_cannot_be_written(tmp_path, monkeypatch):
+    """As on a file system that is read-only: what stands there cannot be unlinked, whether it exists or not."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OutputError, match="Read-only file system"), atomic_file(tmp_path / "out"):
+        refuse()
