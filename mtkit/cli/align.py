@@ -108,7 +108,7 @@ def align(
 
     loaded = _load(model, decoding, device, threads)
     own = Setting(decoding.alignment_layer, decoding.alignment_step)
-    is_given = decoding.alignment_layer is not None or step is not None
+    is_given = decoding.alignment_layer is not None or "alignment_step" in decoding.model_fields_set
     settings = [own] if is_given or not chooses else _list_settings(loaded)
     _check(own, loaded)
     links = align_pairs(loaded, pairs, settings, decoding, words)

@@ -46,6 +46,9 @@ def test_own_links_are_right_and_their_setting_is_the_best(align, texts, write):
     only = align(*texts, "--gold", gold, "--layer", "1", "--step", "output")
     assert len(only.out.splitlines()) == 2
     assert only.err == ""
+    assert align(*texts, "--gold", gold, "--set", "decoding.alignment_step=output").out.splitlines()[1:] == [
+        line for line in result.out.splitlines() if line.split()[:4] == ["mean", "of", "all", "output"]
+    ]
 
 
 def test_agreement_with_the_other_direction(align, texts, model_folder):
