@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtkit.cli.models import load_translator, read_config
-from mtkit.errors import OutputError, writing
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
-from mtkit.runtime.files import atomic_file
 
 if TYPE_CHECKING:
     from mtkit.config.decoding import DecodingSection
@@ -67,6 +64,7 @@ def translate_file(
     document = read_document(_read(file), format_name, name, options)
 
     from mtkit.decoding.glossary import read_glossary
+    from mtkit.decoding.output import open_output
     from mtkit.documents.pipeline import translate_document
 
     terms = None if glossary is None else read_glossary(glossary)
@@ -75,10 +73,10 @@ def translate_file(
         decoding = decoding.model_copy(update={"n_best": decoding.beam_size})
     translator = load_translator(models, decoding, device, threads, glossary=terms, align=True)
     shows = console.is_terminal() and not (output is None and sys.stdout is not None and sys.stdout.isatty())
-    with _open_output(output) as write:
+    with open_output(output) as result:  # a place that cannot be written is told now, not after the translation
         with console.progress("translating", len(document.segments), "segments") if shows else nullcontext() as advance:
             translated = translate_document(document, translator, advance)
-        write(translated.content)
+        result.write(translated.content)
     if translated.left:
         places = ", ".join(dict.fromkeys(translated.left[:_SHOWN_PLACES]))
         more = ", …" if len(translated.left) > _SHOWN_PLACES else ""
@@ -105,29 +103,3 @@ def _read(file: Path | None) -> bytes:
         return standard_input().read()
     with open_bytes(file) as (stream, _):
         return stream.read()
-
-
-@contextmanager
-def _open_output(output: Path | None) -> Iterator[Callable[[bytes], object]]:
-    """Give what writes a document: to a file, gzipped if its name ends in `.gz`, whole or not at all; or to stdout.
-
-    A place that cannot be written is told at the start, and not after the translation.
-    """
-    if output is None:
-        if sys.stdout is None:
-            raise OutputError("standard output is closed", fix="redirect it, or name a file with -o")
-        yield _write_standard
-    elif output.exists() and not output.is_file():
-        with writing(output), output.open("wb") as stream:
-            yield stream.write
-    else:
-        with atomic_file(output.resolve()) as temporary:
-            temporary.touch()
-            is_gzip = output.suffix == ".gz"
-            yield lambda content: temporary.write_bytes(gzip.compress(content, mtime=0) if is_gzip else content)
-
-
-def _write_standard(content: bytes) -> None:
-    with writing("standard output"):
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""Where translations are written: standard output, or a file that appears whole."""
+"""Where translations are written, lines or a document: standard output, or a file that appears whole."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BUFFER_BYTES = 1 << 16
 
 
 class Output:
-    """Lines of UTF-8, written when flushed or when enough have come.
+    """Takes bytes, and lines of UTF-8; they are written when flushed or when enough have come.
 
     It writes to a raw stream: nothing stays in a buffer of Python's own, to fail once more when the process ends.
     """
@@ -39,7 +39,15 @@ class Output:
         Raises:
             OutputError: The place cannot take it.
         """
-        self._buffer += line.encode() + b"\n"
+        self.write(line.encode() + b"\n")
+
+    def write(self, content: bytes) -> None:
+        """Write bytes.
+
+        Raises:
+            OutputError: The place cannot take them.
+        """
+        self._buffer += content
         if len(self._buffer) >= _BUFFER_BYTES:
             self.flush()
 
@@ -60,7 +68,7 @@ class Output:
 
 @contextmanager
 def open_output(path: Path | None) -> Iterator[Output]:
-    """Open a place to write lines to.
+    """Open a place to write to.
 
     Args:
         path: A file, gzipped if its name ends in `.gz`: it is written beside and takes its place at the end of the
