@@ -19,7 +19,7 @@ from mtkit.checkpoint.run_folder import (
     rank_checkpoints,
 )
 from mtkit.checkpoint.weights import read_tensors, write_tensors
-from mtkit.errors import ModelError
+from mtkit.errors import ModelError, writing
 from mtkit.runtime import console
 from mtkit.runtime.files import atomic_folder, hash_file, write_json
 
@@ -142,9 +142,24 @@ def find_last_checkpoint(run: RunFolder) -> Path | None:
         return folder
     if problems:
         raise ModelError(
-            "no checkpoint of the run can be restored", at=run.checkpoints, fix="start anew with --restart"
+            "no checkpoint of the run can be restored",
+            at=run.checkpoints,
+            fix="start anew with another -o; training.init_from takes the weights of one that still has them "
+            "(--restart would delete them all)",
         ) from problems[0]
     return None
+
+
+def find_whole_weights(run: RunFolder, folder: Path) -> Path:
+    """Return the file of a checkpoint's weights, of their moving average where one is kept, once its hash is right.
+
+    Raises:
+        ModelError: It is missing or damaged.
+    """
+    hashes = run.read_state(folder).hashes
+    name = AVERAGE_NAME if AVERAGE_NAME in hashes else WEIGHTS_NAME
+    _compare(folder / name, hashes[name])
+    return folder / name
 
 
 def read_snapshot(folder: Path) -> Snapshot:
@@ -160,23 +175,40 @@ def read_snapshot(folder: Path) -> Snapshot:
 
 
 def rotate_checkpoints(run: RunFolder, keep: int, metric: str) -> None:
-    """Delete all checkpoints but the last `keep` and the `keep` best; older ones give up their optimizer state."""
+    """Delete all checkpoints but the last `keep` and the `keep` best; older ones give up their optimizer state.
+
+    What a kill left behind of others goes too.
+
+    Raises:
+        ModelError: The state of a checkpoint is damaged.
+        OutputError: They cannot be deleted.
+    """
     everything = run.list_checkpoints()
     kept = {*everything[-keep:], *rank_checkpoints(run, metric)[:keep]}
-    for folder in everything:
-        if folder not in kept:
-            # The state goes first: without it the folder is no checkpoint, whatever interrupts the rest.
-            (folder / STATE_NAME).unlink()
+    with writing(run.checkpoints):
+        for folder in everything:
+            if folder not in kept:
+                # The state goes first: without it the folder is no checkpoint, whatever interrupts the rest.
+                (folder / STATE_NAME).unlink()
+        for folder in run.list_leftovers():
             shutil.rmtree(folder, ignore_errors=True)
-    for folder in everything[:-_RESUMABLE]:
-        (folder / OPTIMIZER_NAME).unlink(missing_ok=True)
+        for folder in everything[:-_RESUMABLE]:
+            (folder / OPTIMIZER_NAME).unlink(missing_ok=True)
 
 
 def _verify(run: RunFolder, folder: Path) -> None:
     """Compare the files of a checkpoint with the hashes that were noted when it was written."""
     for name, wanted in run.read_state(folder).hashes.items():
-        path = folder / name
-        if not path.is_file():
-            raise ModelError("the file is missing", at=path, fix="use an earlier checkpoint")
-        if hash_file(path) != wanted:
-            raise ModelError("the file is damaged: its hash is another", at=path, fix="use an earlier checkpoint")
+        _compare(folder / name, wanted)
+
+
+def _compare(path: Path, wanted: str) -> None:
+    if not path.is_file():
+        raise ModelError("the file is missing", at=path, fix="use an earlier checkpoint")
+    try:
+        found = hash_file(path)
+    except OSError as exc:
+        reason = f"the file cannot be read: {exc.strerror or exc}"
+        raise ModelError(reason, at=path, fix="use an earlier checkpoint") from exc
+    if found != wanted:
+        raise ModelError("the file is damaged: its hash is another", at=path, fix="use an earlier checkpoint")

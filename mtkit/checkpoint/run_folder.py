@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ REPORT_NAME = "report.html"
 STATE_NAME = "state.json"
 OPTIMIZER_NAME = "optimizer.safetensors"
 AVERAGE_NAME = "average.safetensors"
+_CHECKPOINT = re.compile(r"step-\d{8,}")
+_LEFTOVER = re.compile(r"step-\d{8,}|\.step-\d{8,}\.(partial|replaced)")
 
 
 class MicroBatch(Section):
@@ -205,8 +208,14 @@ class RunFolder:
         return int(checkpoint.name.rpartition("-")[2])
 
     def list_checkpoints(self) -> list[Path]:
-        """Return the checkpoints that stand, oldest first."""
-        return sorted(p.parent for p in self.checkpoints.glob(f"step-*/{STATE_NAME}"))
+        """Return the checkpoints that stand, oldest first; copies under names of their own are none."""
+        folders = (path.parent for path in self.checkpoints.glob(f"step-*/{STATE_NAME}"))
+        return sorted(folder for folder in folders if _CHECKPOINT.fullmatch(folder.name))
+
+    def list_leftovers(self) -> list[Path]:
+        """Return what a kill left behind of checkpoints that were being written or deleted."""
+        names = (path for path in self.checkpoints.glob("*") if _LEFTOVER.fullmatch(path.name))
+        return sorted(path for path in names if path.name.startswith(".") or not (path / STATE_NAME).exists())
 
     def read_state(self, checkpoint: Path) -> CheckpointState:
         """Read `state.json` of a checkpoint.
@@ -217,7 +226,7 @@ class RunFolder:
         return _read_section(CheckpointState, checkpoint / STATE_NAME)  # type: ignore[no-any-return]
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the records of `metrics.jsonl`; a last line that a kill or a full disk cut short is left out."""
+        """Return the records of `metrics.jsonl`; a line that a kill or a full disk cut short is left out."""
         path = self.path / METRICS_NAME
         # Bytes: the cut may go through a character. And only a line feed ends a line: translations hold what they hold.
         lines = path.read_bytes().split(b"\n") if path.is_file() else []
@@ -231,11 +240,16 @@ def find_weights(checkpoint: Path) -> Path:
 
 
 def _parse_record(line: bytes) -> dict[str, Any] | None:
-    """Return a line of `metrics.jsonl`, or None if it was cut short."""
+    """Return a line of `metrics.jsonl`, or None if it was cut short or is no record."""
     try:
-        return dict(json.loads(line))
-    except ValueError:
+        record = json.loads(line)
+        if not (isinstance(record, dict) and isinstance(record["kind"], str) and isinstance(record["step"], int)):
+            return None
+        if record["kind"] == "validation":
+            Validation(**{name: record[name] for name in Validation.model_fields})
+    except (ValueError, KeyError):
         return None
+    return record
 
 
 def rank_checkpoints(run: RunFolder, metric: str) -> list[Path]:

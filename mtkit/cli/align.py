@@ -140,7 +140,7 @@ def _read_pairs(
     Raises:
         DataError: A file cannot be read, numbers of lines differ, or a link names a word that is not there.
     """
-    from mtkit.cli.systems import read_lines
+    from mtkit.corpus.text_files import read_lines
 
     sources, targets = read_lines(source), read_lines(target)
     _check_count(source, len(sources), target, len(targets))

@@ -40,15 +40,15 @@ def average(
     Example: `mtkit average run/checkpoints/step-00001000 run/checkpoints/step-00001500 -o model`
     """
     from mtkit.checkpoint.averaging import average_weights
+    from mtkit.checkpoint.checkpoint import find_whole_weights
     from mtkit.checkpoint.model_folder import read_parts
-    from mtkit.checkpoint.run_folder import find_weights
     from mtkit.checkpoint.weights import check_weights
     from mtkit.interop.output import write_plain_model
     from mtkit.model.transformer import build_model
 
     run, chosen = choose_checkpoints(checkpoints, last, best)
     parts = read_parts(run.path)
-    paths = [find_weights(folder) for folder in chosen]
+    paths = [find_whole_weights(run, folder) for folder in chosen]
     weights = average_weights(paths)
     check_weights(build_model(parts.config.model, is_drawn=False), weights, paths[0])
     is_new = write_plain_model(output, parts, weights, build_card(run, chosen, weights), overwrite=overwrite)

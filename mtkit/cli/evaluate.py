@@ -108,7 +108,8 @@ def evaluate(
     language = resolved.corpus.target_language
 
     from mtkit.cli.evaluate_tables import print_blocks, show_analysis, show_scores
-    from mtkit.cli.systems import read_lines, read_system, save_hypotheses
+    from mtkit.cli.systems import read_system, save_hypotheses
+    from mtkit.corpus.text_files import read_lines
     from mtkit.evaluation.checks import check_texts
     from mtkit.evaluation.report import Texts, build_evaluation_report, score_system
 
@@ -210,7 +211,7 @@ def _read_external(options: Sequence[str], systems: Sequence[str], size: int) ->
 
 
 def _read_labels(path: Path, size: int) -> list[str]:
-    from mtkit.cli.systems import read_lines
+    from mtkit.corpus.text_files import read_lines
 
     labels = [line.strip() for line in read_lines(path)]
     if len(labels) != size:

@@ -150,7 +150,8 @@ def _translate(
     recipe: Recipe, output: Path, model: Path, corpus: PreparedCorpus, device: DeviceName, threads: int | None
 ) -> list[str]:
     """Return the model's translations of the test set, and keep them as text."""
-    from mtkit.cli.systems import read_lines, translate_lines, write_lines
+    from mtkit.cli.systems import translate_lines, write_lines
+    from mtkit.corpus.text_files import read_lines
     from mtkit.decoding.request import Request
 
     assert corpus.test is not None

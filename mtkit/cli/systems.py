@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mtkit.cli.models import load_translator, read_config
 from mtkit.config.decoding import DecodingSection
-from mtkit.corpus.text_files import iter_line_chunks, standard_input, strip_compression
+from mtkit.corpus.text_files import read_lines, standard_input, strip_compression
 from mtkit.errors import DataError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mtkit.decoding.request import Request
 
 STANDARD_INPUT = "-"
-_CHUNK_LINES = 10_000
 
 
 @dataclass(frozen=True)
@@ -41,15 +40,6 @@ class System:
     def label(self) -> str:
         """What to call the system in a sentence."""
         return "standard input" if self.name == STANDARD_INPUT else self.name
-
-
-def read_lines(path: Path) -> list[str]:
-    """Read a text file, plain or compressed, into memory; only a line feed ends a line, CR LF counts as one.
-
-    Raises:
-        DataError: The file is missing, empty, binary, or not UTF-8.
-    """
-    return [line.removesuffix("\r") for chunk in iter_line_chunks(path, _CHUNK_LINES) for line in chunk]
 
 
 def read_system(

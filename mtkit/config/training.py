@@ -67,7 +67,7 @@ class TrainingSection(Section):
         None,
         gt=0,
         description="Updates that fit into so many minutes: the rate is measured once at the start and "
-        "turned into `max_steps`.",
+        "turned into `max_steps`; if that is given too, the smaller number counts.",
     )
     optimizer: Literal["adam", "adamw"] = Field("adam", description="Optimizer.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate, reached at the end of the warm-up.")

@@ -17,6 +17,9 @@ from mtkit.errors import DataError
 _BLOCK_BYTES = 4 << 20
 _MAX_LINE_BYTES = 64 << 20
 
+# So many lines are decoded at once.
+_CHUNK_LINES = 10_000
+
 _FOREIGN_MARKS = {
     b"\xff\xfe": ("UTF-16", "convert it: iconv -f UTF-16 -t UTF-8"),
     b"\xfe\xff": ("UTF-16", "convert it: iconv -f UTF-16 -t UTF-8"),
@@ -44,6 +47,15 @@ def standard_input() -> BinaryIO:
     if sys.stdin is None:
         raise DataError("standard input is closed", fix="name a file, or redirect standard input")
     return sys.stdin.buffer
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read a text file, plain or compressed, into memory; only a line feed ends a line, CR LF counts as one.
+
+    Raises:
+        DataError: The file is missing, empty, damaged, binary, or not UTF-8; with its line.
+    """
+    return [line.removesuffix("\r") for chunk in iter_line_chunks(path, _CHUNK_LINES) for line in chunk]
 
 
 def iter_line_chunks(

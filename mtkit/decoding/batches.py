@@ -11,6 +11,9 @@ from mtkit.config.decoding import DecodingSection
 from mtkit.errors import DeviceError
 from mtkit.runtime.memory import is_out_of_memory
 
+# So many batches of lines are read ahead, sorted by length and computed together.
+WINDOW_BATCHES = 16
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -175,7 +176,7 @@ class Table:
         for column in ("source", *WISH_COLUMNS):
             if self.columns.count(column) > 1:
                 raise DataError(f"two columns are named '{column}'", at=f"{name}:1", fix="rename one of them")
-        return "\t".join(self._lay_over(self._answer_columns, self.columns))
+        return self.lay_over(self._answer_columns, self._answer_columns, self.columns)
 
     def read(self, line: str) -> Record:
         """Take the cells of the row."""
@@ -189,18 +190,18 @@ class Table:
         """Return the row with the translation in its columns."""
         texts = [a.text.replace("\t", " ") for a in translation.alternatives]
         texts += [""] * (self.n_best - len(texts))
-        return "\t".join(self._lay_over(texts, record.passed_through))
+        return self.lay_over(self._answer_columns, texts, record.passed_through)
 
     def name_fields(self, record: Record) -> dict[str, Any]:
         """Return the cells by the names of their columns."""
         return dict(zip(self.columns, record.passed_through, strict=True))
 
-    def _lay_over(self, answers: list[str], cells: list[str]) -> list[str]:
+    def lay_over(self, names: Sequence[str], answers: Sequence[str], cells: Sequence[str]) -> str:
         """Return a row: the cells, with the answers in the columns of their names, or behind."""
         row = list(cells)
-        for name, answer in zip(self._answer_columns, answers, strict=True):
+        for name, answer in zip(names, answers, strict=True):
             if name in self.columns:
                 row[self.columns.index(name)] = answer
             else:
                 row.append(answer)
-        return row
+        return "\t".join(row)

@@ -106,24 +106,14 @@ class TableAnswers:
                 "no column is named 'target' or 'translation'",
                 fix="name the column of the translations to score 'target'",
             )
-        return "\t".join(self._lay_over(self._names, self.table.columns))
+        return self.table.lay_over(self._names, self._names, self.table.columns)
 
     def write(self, pair: PairRecord, score: Score) -> str:
         """Return the row with the numbers in it."""
         cells = [_show(find_value(score, self.normalize))]
         if self.has_tokens:
             cells += _show_tokens(score)
-        return "\t".join(self._lay_over(cells, pair.record.passed_through))
-
-    def _lay_over(self, answers: list[str], cells: list[str]) -> list[str]:
-        """Return a row: the cells, with the answers in the columns of their names, or behind."""
-        row = list(cells)
-        for name, answer in zip(self._names, answers, strict=True):
-            if name in self.table.columns:
-                row[self.table.columns.index(name)] = answer
-            else:
-                row.append(answer)
-        return row
+        return self.table.lay_over(self._names, cells, pair.record.passed_through)
 
 
 @dataclass

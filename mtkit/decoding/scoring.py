@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mtkit.config.decoding import DecodingSection
-from mtkit.decoding.batches import Batcher
+from mtkit.decoding.batches import WINDOW_BATCHES, Batcher
 from mtkit.decoding.ensemble import Ensemble
 from mtkit.decoding.inference import inferring
 from mtkit.decoding.lengths import length_penalty
@@ -129,7 +129,7 @@ class Scorer:
     @property
     def window_lines(self) -> int:
         """Number of pairs that are best read ahead and scored together."""
-        return 16 * self.decoding.batch_size
+        return WINDOW_BATCHES * self.decoding.batch_size
 
     def score(self, pairs: Iterable[Pair]) -> list[Score]:
         """Return the score of each pair, in order; arguments and errors are those of `iter_scores`."""

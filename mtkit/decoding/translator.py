@@ -11,7 +11,7 @@ import torch
 
 from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.tokenizer import Tokenizer
-from mtkit.decoding.batches import Batcher
+from mtkit.decoding.batches import WINDOW_BATCHES, Batcher
 from mtkit.decoding.ensemble import Ensemble, build_ensemble
 from mtkit.decoding.glossary import Glossary
 from mtkit.decoding.lines import iter_windows
@@ -27,9 +27,6 @@ from mtkit.model.packed import prepare_for_inference
 from mtkit.model.transformer import Transformer
 from mtkit.runtime.device import DeviceName, resolve_device, resolve_inference_precision, set_threads
 from mtkit.runtime.memory import available_memory
-
-# So many batches of lines are read ahead, sorted by length and translated together.
-WINDOW_BATCHES = 16
 
 # A window of so many batches starts processes: a second of work for each, which shorter texts would not earn back.
 PROCESSES_FROM_BATCHES = 12

@@ -10,13 +10,11 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from mtkit.config.evaluation import MetricName
-from mtkit.corpus.text_files import iter_line_chunks, strip_compression
+from mtkit.corpus.text_files import read_lines, strip_compression
 from mtkit.errors import DataError, RecipeError
 from mtkit.evaluation.intervals import Table, bootstrap_interval
 from mtkit.evaluation.metrics import METRICS
 from mtkit.evaluation.significance import Measure
-
-_CHUNK_LINES = 10_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def read_external_scores(name: str, path: Path, systems: Sequence[str], size: in
         DataError: The file cannot be read, a system is unknown or missing, a value is no finite number, or there are
             not as many lines as sentences.
     """
-    rows = [line.removesuffix("\r").split("\t") for chunk in iter_line_chunks(path, _CHUNK_LINES) for line in chunk]
+    rows = [line.split("\t") for line in read_lines(path)]
     header = _find_systems([cell.strip() for cell in rows[0]], systems, path)
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.tokenizer import Tokenizer
-from mtkit.decoding.batches import Batcher
+from mtkit.decoding.batches import WINDOW_BATCHES, Batcher
 from mtkit.decoding.sources import SourceReader
 from mtkit.errors import RecipeError
 from mtkit.model.transformer import Transformer
@@ -22,9 +22,6 @@ from mtkit.runtime.device import DeviceName, resolve_device, resolve_inference_p
 
 Pooling = Literal["mean", "max", "first"]
 Matrix = npt.NDArray[np.float32]
-
-# So many batches of lines are read ahead and sorted by length.
-WINDOW_BATCHES = 16
 
 
 @dataclass

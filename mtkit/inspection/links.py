@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtkit.corpus.text_files import iter_line_chunks
+from mtkit.corpus.text_files import read_lines
 from mtkit.decoding.alignment import Links
 from mtkit.errors import DataError
 
 _LINK = re.compile(r"(\d+)([-p?])(\d+)")
-_CHUNK_LINES = 10_000
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,7 @@ def read_gold_links(path: Path) -> list[GoldLinks]:
     Raises:
         DataError: The file cannot be read, or holds something else.
     """
-    lines = [line for chunk in iter_line_chunks(path, _CHUNK_LINES) for line in chunk]
-    return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
+    return [_parse(line, f"{path}:{number}") for number, line in enumerate(read_lines(path), 1)]
 
 
 def _parse(line: str, place: str) -> GoldLinks:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mtkit.checkpoint.averaging import average_weights
+from mtkit.checkpoint.checkpoint import find_whole_weights
 from mtkit.checkpoint.model_folder import read_parts, write_model_folder
-from mtkit.checkpoint.run_folder import REPORT_NAME, RunFolder, Validation, find_weights, rank_checkpoints
+from mtkit.checkpoint.run_folder import REPORT_NAME, RunFolder, Validation, rank_checkpoints
 from mtkit.checkpoint.weights import check_weights, read_tensors
 from mtkit.config.recipe import Recipe
 from mtkit.errors import ModelError
@@ -20,12 +21,13 @@ def finish(run: RunFolder, recipe: Recipe, trainer: Trainer) -> None:
     """Average checkpoints, validate the result, and write the model folder; all processes call this.
 
     Raises:
-        ModelError: There is no checkpoint.
+        ModelError: There is no checkpoint that is whole.
         OutputError: The model cannot be written.
     """
     processes = trainer.processes
-    chosen = _choose_checkpoints(run, recipe)
-    paths = [find_weights(folder) for folder in chosen]
+    paths = processes.share(_choose_weights(run, recipe) if processes.is_main else None)
+    assert paths is not None
+    chosen = [path.parent for path in paths]
     weights = average_weights(paths) if len(chosen) > 1 else read_tensors(paths[0])
     check_weights(trainer.trained.model, weights, paths[0])
     scores: Validation | None = None
@@ -46,8 +48,8 @@ def finish(run: RunFolder, recipe: Recipe, trainer: Trainer) -> None:
         console.say(f"how the training went: {run.path / REPORT_NAME}")
 
 
-def _choose_checkpoints(run: RunFolder, recipe: Recipe) -> list[Path]:
-    """Return the checkpoints that make the final model."""
+def _choose_weights(run: RunFolder, recipe: Recipe) -> list[Path]:
+    """Return the weights that make the final model; damaged ones are reported, and the next take their place."""
     training = recipe.training
     ranked = rank_checkpoints(run, training.best_metric)
     everything = run.list_checkpoints()
@@ -55,8 +57,25 @@ def _choose_checkpoints(run: RunFolder, recipe: Recipe) -> list[Path]:
         raise ModelError("the run has no checkpoint to make a model of", at=run.path, fix="train for at least one step")
     match training.average:
         case "best" if ranked:
-            return ranked[: training.average_count]
+            candidates, count = ranked, training.average_count
         case "off":
-            return (ranked or everything[::-1])[:1]
+            candidates, count = ranked or everything[::-1], 1
         case _:
-            return everything[-training.average_count :]
+            candidates, count = everything[::-1], training.average_count
+    paths: list[Path] = []
+    problem: ModelError | None = None
+    for folder in candidates:
+        if len(paths) == count:
+            break
+        try:
+            paths.append(find_whole_weights(run, folder))
+        except ModelError as exc:
+            problem = exc
+            console.warn(f"checkpoint {folder.name} cannot be used: {exc.message} ({exc.at}); making the model without")
+    if not paths:
+        raise ModelError(
+            "no checkpoint that would make the model is whole",
+            at=run.checkpoints,
+            fix="make a model of another one with mtkit average",
+        ) from problem
+    return paths

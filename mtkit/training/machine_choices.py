@@ -38,11 +38,13 @@ def choose(trainer: Trainer) -> RunRecord:
         reader.record = record = record.model_copy(update={"micro_batches": [entry]})
     if record.max_steps is None and training.max_minutes is not None:
         seconds = max(processes.gather(measure_seconds_per_step(trainer)))
-        trainer.max_steps = max(1, int(training.max_minutes * 60 * _SHARE_FOR_UPDATES / seconds))
-        reader.record = reader.record.model_copy(update={"max_steps": trainer.max_steps})
+        steps = max(1, int(training.max_minutes * 60 * _SHARE_FOR_UPDATES / seconds))
+        trainer.max_steps = min(steps, training.max_steps or steps)
+        fewer = f"; training.max_steps asks for {trainer.max_steps:,}" if trainer.max_steps < steps else ""
         console.say(
-            f"{training.max_minutes:g} minutes are {trainer.max_steps:,} steps here, at {seconds:.2f} seconds a step"
+            f"{training.max_minutes:g} minutes are {steps:,} steps here, at {seconds:.2f} seconds a step{fewer}"
         )
+        reader.record = reader.record.model_copy(update={"max_steps": trainer.max_steps})
     return reader.record
 
 

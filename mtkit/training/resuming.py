@@ -28,6 +28,21 @@ def check_output(run: RunFolder) -> None:
         raise OutputError("something else stands here, not a run", at=run.path, fix="choose another folder with -o")
 
 
+def check_start(run: RunFolder, recipe: Recipe) -> None:
+    """Refuse to start from the very run that is replaced: a kill before the first checkpoint would lose its weights.
+
+    Raises:
+        RecipeError: `init_from` lies in the folder of the run.
+    """
+    path = recipe.training.init_from
+    if path is not None and path.resolve().is_relative_to(run.path.resolve()):
+        raise RecipeError(
+            "training cannot start from the run that it replaces",
+            at="training.init_from",
+            fix="choose another folder with -o, or copy the model first",
+        )
+
+
 def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, extend: bool) -> None:
     """Refuse to resume a run with another recipe or corpus; with `extend`, note its new end.
 
@@ -70,8 +85,9 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
             fix="give a larger number, or --restart",
         )
     max_steps = training.max_steps
-    if max_steps is None and training.max_minutes == before.training.max_minutes:
-        max_steps = record.max_steps  # as it was measured
+    if training.max_minutes is not None:
+        is_same = (max_steps, training.max_minutes) == (before.training.max_steps, before.training.max_minutes)
+        max_steps = record.max_steps if is_same else None  # as it was measured, or to be measured anew
     extension = Extension(from_step=step, max_steps=max_steps)
     update = {"max_steps": max_steps, "extensions": [*record.extensions, extension], "is_finished": False}
     # The record first: if a kill comes between, the same command finds the same difference and does this again.

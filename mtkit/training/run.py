@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +28,12 @@ from mtkit.runtime.distributed import Processes, joined, read_processes
 from mtkit.runtime.files import atomic_folder, hash_file
 from mtkit.runtime.memory import keep_freed_memory
 from mtkit.runtime.seeds import derive_seed
+from mtkit.training.exclusive import claimed, taken
 from mtkit.training.finishing import finish
 from mtkit.training.interrupts import tolerate_save_requests
 from mtkit.training.machine_choices import choose
 from mtkit.training.parallel import TrainedModel
-from mtkit.training.resuming import announce_changes, check_output, check_same_run
+from mtkit.training.resuming import announce_changes, check_output, check_same_run, check_start
 from mtkit.training.trainer import Trainer
 from mtkit.training.updates import UpdateReader
 from mtkit.training.validation import Validator
@@ -74,13 +77,13 @@ def train_model(
         output: The run folder.
         device: Where to compute.
         threads: CPU threads; None for torch's choice.
-        restart: Replace a run that stands at `output`.
+        restart: Replace a run that stands at `output`; not again where torchrun starts this process once more.
         extend: Let the run at `output` go on to another end than it was started with.
 
     Raises:
         DataError: The corpus cannot be used.
         RecipeError: The recipe contradicts itself, or is not that of the run at `output`.
-        OutputError: `output` is something else than a run, or cannot be written.
+        OutputError: `output` is something else than a run, cannot be written, or another training works there.
         ModelError: The run cannot be resumed, or `init_from` is no model that fits.
         DeviceError: The device is absent, its memory too small, or another process gone.
         TrainingError: Training diverged.
@@ -96,11 +99,13 @@ def train_model(
     set_threads(threads)
     keep_freed_memory()
     console.set_silent(not processes.is_main)
-    with joined(processes, torch_device.type), tolerate_save_requests():
+    restart = _is_restart(restart)
+    with joined(processes, torch_device.type), tolerate_save_requests(), ExitStack() as claims:
         if processes.is_main:
             check_output(run)
-            if run.is_run and not restart:
-                check_same_run(run, recipe, corpus, extend)
+            if run.is_run:
+                claims.enter_context(claimed(run.path))
+                _check_run(run, recipe, corpus, restart=restart, extend=extend)
         is_new = processes.share(restart or not run.is_run)
         if not is_new and run.is_finished:
             return TrainingOutcome(run.model, was_up_to_date=True)
@@ -116,7 +121,8 @@ def train_model(
         record = choose(trainer)
         processes.wait()  # all have read what stands there
         if processes.is_main and is_new:
-            _write_run(run, recipe, parts, record)
+            _write_run(run, recipe, parts, record, restart=restart)
+            claims.enter_context(claimed(run.path))
         elif processes.is_main:
             run.write_record(record)
         processes.wait()
@@ -126,6 +132,22 @@ def train_model(
             return TrainingOutcome(None, exit_code=exit_code)
         finish(run, recipe, trainer)
     return TrainingOutcome(run.model)
+
+
+def _is_restart(is_asked: bool) -> bool:
+    """Return whether to replace the run; not again where torchrun starts its processes anew, after one had died."""
+    if is_asked and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+        console.warn("started again by torchrun: the run that stands here goes on, and --restart is left out")
+        return False
+    return is_asked
+
+
+def _check_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, *, restart: bool, extend: bool) -> None:
+    """Refuse to replace a run, or to go on with it, where that would be a mistake."""
+    if restart:
+        check_start(run, recipe)
+    else:
+        check_same_run(run, recipe, corpus, extend)
 
 
 def _with_a_stop(recipe: Recipe) -> Recipe:
@@ -202,12 +224,14 @@ def _build_record(
         corpus_fingerprint=corpus.fingerprint,
         init_fingerprint=init_fingerprint,
         precision=resolve_precision(recipe.training.precision, device),
-        max_steps=recipe.training.max_steps,
+        max_steps=recipe.training.max_steps if recipe.training.max_minutes is None else None,  # to be measured
     )
 
 
-def _write_run(run: RunFolder, recipe: Recipe, parts: ModelParts, record: RunRecord) -> None:
+def _write_run(run: RunFolder, recipe: Recipe, parts: ModelParts, record: RunRecord, *, restart: bool) -> None:
     """Write what a run needs before its first checkpoint, all at once; it takes the place of an older run."""
+    if run.is_run and not restart:
+        raise taken(run.path)  # another training was quicker
     with atomic_folder(run.path) as temporary:
         (temporary / "checkpoints").mkdir()
         write_recipe(recipe, temporary / RECIPE_NAME)
@@ -226,6 +250,7 @@ def _build_trainer(
 ) -> Trainer:
     training, config = recipe.training, model.config
     special = SpecialIds(config.pad_id, config.eos_id, config.decoder_start_id)
+    _check_lengths(model, corpus)
     validator = None
     if corpus.valid is not None and len(corpus.valid) > 0:
         validator = Validator(
@@ -259,6 +284,22 @@ def _build_trainer(
         max_steps=record.max_steps,
         processes=processes,
     )
+
+
+def _check_lengths(model: Transformer, corpus: PreparedCorpus) -> None:
+    """Refuse text that is longer than the positions that a model learns."""
+    if model.max_length is None:
+        return
+    for name, split in (("training", corpus.train), ("validation", corpus.valid)):
+        if split is None or len(split) == 0:
+            continue
+        longest = int(max(split.source_lengths.max(), split.target_lengths.max())) + 1  # EOS
+        if longest > model.max_length:
+            raise RecipeError(
+                f"a {name} pair has {longest:,} tokens, and the model learns {model.max_length:,} positions",
+                at="model.max_positions",
+                fix=f"add --set model.max_positions={longest}, or drop long pairs in mtkit prepare",
+            )
 
 
 def _describe(trainer: Trainer, corpus: PreparedCorpus) -> str:

@@ -9,12 +9,12 @@ from contextlib import closing
 import torch
 from torch import Tensor
 
-from mtkit.checkpoint.checkpoint import CheckpointWriter, find_last_checkpoint, read_snapshot
+from mtkit.checkpoint.checkpoint import CheckpointWriter, find_last_checkpoint, read_snapshot, rotate_checkpoints
 from mtkit.checkpoint.model_folder import WEIGHTS_NAME
 from mtkit.checkpoint.run_folder import CheckpointState, MicroBatch, RunFolder, Tally, Validation
 from mtkit.checkpoint.weights import check_weights
 from mtkit.config.training import TrainingSection
-from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, DeviceError
+from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, DeviceError, first_line
 from mtkit.runtime import console
 from mtkit.runtime.distributed import Processes
 from mtkit.runtime.memory import is_out_of_memory
@@ -83,6 +83,8 @@ class Trainer:
         try:
             if is_resumed:
                 log.say(f"resuming at step {self.state.step:,}")
+            if is_resumed and self.processes.is_main:  # a kill may have come between the last save and its rotation
+                rotate_checkpoints(self.run, keep, self.training.best_metric)
             places = (self.state.step, self.state.epoch, self.state.batch_index)
             with StopRequest() as stop, closing(self.reader.read(*places, self.max_steps)) as updates:
                 exit_code = self._loop(updates, log, writer, stop)
@@ -173,10 +175,10 @@ class Trainer:
         wait = self.processes.start_sum([update.num_tokens, *map(float, flags)])
         loss, nll = self.compute_gradients(update)
         num_tokens, interrupts, terminations, saves = wait()
-        self._settle(log)  # the update before this one: by now the device is through with it
+        self._settle(log)  # the update before this one, while the device computes
         rate = learning_rate_at(update.step, self.training, self.max_steps)
         norm = self.trained.step(rate, num_tokens, update.step)
-        self._made = MadeUpdate(update, num_tokens, loss, nll, norm)
+        self._made = MadeUpdate.of(update, num_tokens, loss, nll, norm)
         self._progress.clock.tokens += num_tokens
         code = EXIT_INTERRUPTED if interrupts else EXIT_TERMINATED if terminations else None
         return code, bool(saves)
@@ -199,7 +201,7 @@ class Trainer:
             except RuntimeError as exc:
                 if not is_out_of_memory(exc):
                     raise
-                reason = str(exc).strip().splitlines()[0]
+                reason = first_line(exc)
             self._halve_micro_batches(update, reason)
 
     def _compute_gradients(self, update: Update) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from mtkit.checkpoint.run_folder import CheckpointState, RunFolder, Tally
@@ -27,16 +28,32 @@ class MadeUpdate:
     Attributes:
         update: What it was made of.
         num_tokens: Target tokens of all processes.
-        loss: Training loss, summed over this process's target tokens.
-        nll: The same of the plain loss.
-        norm: Of the gradient.
+        results: `(3,)`: training loss and plain loss, both summed over this process's target tokens, and the norm of
+            the gradient; of a GPU, on their way to main memory.
+        arrival: When they are there; None where they are.
     """
 
     update: Update
     num_tokens: float
-    loss: Tensor
-    nll: Tensor
-    norm: Tensor
+    results: Tensor
+    arrival: torch.cuda.Event | None
+
+    @classmethod
+    def of(cls, update: Update, num_tokens: float, loss: Tensor, nll: Tensor, norm: Tensor) -> MadeUpdate:
+        """Begin to fetch the results, so that they need not wait for what the device is given next."""
+        results = torch.stack([loss, nll, norm.to(loss.dtype)])
+        if results.device.type != "cuda":
+            return cls(update, num_tokens, results, None)
+        copy = torch.empty_like(results, device="cpu", pin_memory=True).copy_(results, non_blocking=True)
+        arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrival.record()
+        return cls(update, num_tokens, copy, arrival)
+
+    def wait(self) -> list[float]:
+        """Return the results as soon as they are there."""
+        if self.arrival is not None:
+            self.arrival.synchronize()
+        return self.results.tolist()
 
 
 class ResultChecker:
@@ -59,9 +76,8 @@ class ResultChecker:
         Raises:
             TrainingError: Its gradient was not finite, as those of the updates before.
         """
-        sums = [float(made.loss), float(made.nll), float(made.update.padded_tokens)]
-        loss, nll, padded_tokens = self._processes.sum(sums)
-        norm = float(made.norm)
+        own_loss, own_nll, norm = made.wait()
+        loss, nll, padded_tokens = self._processes.sum([own_loss, own_nll, float(made.update.padded_tokens)])
         if not math.isfinite(norm):
             return self._skip(made.update, state, log)
         per_token = loss / made.num_tokens

@@ -16,6 +16,7 @@ from mtkit.corpus.batching import SpecialIds, collate, plan_batches, read_pairs
 from mtkit.corpus.store import CorpusSplit, PreparedCorpus
 from mtkit.decoding.request import Request
 from mtkit.decoding.translator import Translator
+from mtkit.errors import DataError
 from mtkit.evaluation.metrics import evaluate
 from mtkit.model.transformer import Transformer, build_model
 from mtkit.runtime.distributed import Processes
@@ -38,6 +39,9 @@ class Validator:
 
     Translations are greedy and in the run's precision, so that a validation stays cheap; the final score of a model is
     the matter of `mtkit evaluate`.
+
+    Raises:
+        DataError: Of the sentences to translate none has a reference.
     """
 
     def __init__(
@@ -70,6 +74,12 @@ class Validator:
         self.sources = [pair.source for pair in pairs]
         self.requests = [Request(pair.source, corpus.tag_of(pair.corpus)) for pair in pairs]
         self.references = [pair.target for pair in pairs]
+        if not any(reference.strip() for reference in self.references):
+            raise DataError(
+                "the validation set holds no target text",
+                at=corpus.path,
+                fix="prepare the corpus with sentences that are translated",
+            )
         self.sample_rows = sorted({part * len(pairs) // (_MAX_SAMPLES + 1) for part in range(1, _MAX_SAMPLES + 1)})
         self._copy: Transformer | None = None
 
@@ -82,7 +92,7 @@ class Validator:
             weights: What to validate in place of the model's own weights; None for these.
         """
         if weights is not None:
-            self._copy = self._copy or build_model(model.config).to(self.device)
+            self._copy = self._copy or build_model(model.config, is_drawn=False).to(self.device)
             with torch.no_grad():
                 for name, parameter in unique_weights(self._copy).items():
                     parameter.copy_(weights[name])

@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 import threading
 import time
 
@@ -11,6 +12,7 @@ from mtkit.checkpoint.checkpoint import (
     CheckpointWriter,
     Snapshot,
     find_last_checkpoint,
+    find_whole_weights,
     read_snapshot,
     rotate_checkpoints,
     save_checkpoint,
@@ -189,6 +191,18 @@ def test_best_is_what_the_metric_says(run, metric, best):
     assert steps(run) == sorted({*best, 5, 6})
 
 
+def test_rotation_takes_what_kills_left_behind_and_nothing_else(run):
+    for step in (1, 2, 3):
+        save_checkpoint(run, snapshot(), state(step))
+    shutil.copytree(run.checkpoint(1), run.checkpoints / "step-00000001.kept")
+    (run.checkpoints / ".step-00000004.partial").mkdir()
+    (run.checkpoint(2) / "state.json").unlink()  # rotation took it, and was interrupted
+    (run.checkpoints / "notes").mkdir()
+    rotate_checkpoints(run, 1, "bleu")
+    assert steps(run) == [3]
+    assert sorted(leftovers(run)) == ["notes", "step-00000001.kept"]
+
+
 def test_of_equally_good_ones_the_earlier_is_the_better(run):
     for step in range(1, 7):
         save_checkpoint(run, snapshot(), state(step, 5))
@@ -223,6 +237,18 @@ def test_a_damaged_checkpoint_is_passed_over_and_removed(run, capfd, name, harm)
     assert steps(run) == [1, 2]
     assert find_last_checkpoint(run) == run.checkpoint(2)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("has_average", [True, False])
+@pytest.mark.parametrize("harm", ["flip", "unlink"])
+def test_damaged_weights_make_no_model(run, has_average, harm):
+    folder = save_checkpoint(run, snapshot(1, has_average), state(1))
+    path = folder / ("average.safetensors" if has_average else "model.safetensors")
+    assert find_whole_weights(run, folder) == path
+    path.unlink() if harm == "unlink" else flip(path)
+    with pytest.raises(ModelError, match="damaged" if harm == "flip" else "missing") as refused:
+        find_whole_weights(run, folder)
+    assert refused.value.at == str(path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", json.dumps({"format_version": 2, "step": "many"})])

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mtkit.checkpoint.weights import read_tensors, write_tensors
+from mtkit.runtime.files import hash_file
 
 STEPS = [1, 2, 3]
 
@@ -19,10 +20,19 @@ def run_folder(experiment_folder, tmp_path):
     for step, bleu in zip(STEPS, (20.0, 30.0, 10.0), strict=True):
         checkpoint = folder / "checkpoints" / f"step-{step:08d}"
         checkpoint.mkdir(exist_ok=True)
-        write_tensors({name: tensor + step for name, tensor in weights.items()}, checkpoint / "model.safetensors")
         validation = {"step": step, "loss": 2.0, "bleu": bleu, "chrf": 40.0}
-        (checkpoint / "state.json").write_text(json.dumps(state | {"step": step, "validation": validation}))
+        noted = state | {"step": step, "validation": validation, "hashes": {}}
+        (checkpoint / "state.json").write_text(json.dumps(noted))
+        put({name: tensor + step for name, tensor in weights.items()}, checkpoint / "model.safetensors")
     return folder
+
+
+def put(tensors, path):
+    """Write tensors into a checkpoint, and their hash with them."""
+    write_tensors(tensors, path)
+    state = json.loads((path.parent / "state.json").read_text())
+    state["hashes"][path.name] = hash_file(path)
+    (path.parent / "state.json").write_text(json.dumps(state))
 
 
 def checkpoint(run_folder, step):
@@ -76,7 +86,7 @@ def test_the_moving_average_counts_where_one_is_kept(run, run_folder, tmp_path):
     for step in (1, 2):
         weights = read_tensors(checkpoint(run_folder, step) / "model.safetensors")
         moving = {name: tensor - 7 for name, tensor in weights.items()}
-        write_tensors(moving, checkpoint(run_folder, step) / "average.safetensors")
+        put(moving, checkpoint(run_folder, step) / "average.safetensors")
     run("average", checkpoint(run_folder, 1), checkpoint(run_folder, 2), "-o", tmp_path / "out")
     name, tensor = next(iter(read_tensors(tmp_path / "out" / "model.safetensors").items()))
     wanted = read_tensors(checkpoint(run_folder, 1) / "model.safetensors")[name] + 0.5 - 7
@@ -142,9 +152,21 @@ def test_weights_of_another_model_are_refused(run, run_folder, tmp_path):
     path = checkpoint(run_folder, 2) / "model.safetensors"
     weights = read_tensors(path)
     name = next(iter(weights))
-    write_tensors(weights | {name: weights[name][:-1]}, path)
+    put(weights | {name: weights[name][:-1]}, path)
     result = run("average", run_folder, "--last", 2, "-o", tmp_path / "out")
     assert result.code == 4
+    assert "weights of different models" in result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_weights_are_refused(run, run_folder, tmp_path):
+    path = checkpoint(run_folder, 2) / "model.safetensors"
+    damaged = bytearray(path.read_bytes())
+    damaged[-2] ^= 1
+    path.write_bytes(damaged)
+    result = run("average", run_folder, "--last", 2, "-o", tmp_path / "out")
+    assert result.code == 4
+    assert "the file is damaged" in result.err
     assert not (tmp_path / "out").exists()
 
 

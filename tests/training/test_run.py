@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,8 +97,6 @@ def test_a_folder_that_is_no_run_is_never_replaced(corpus_path, make_recipe, tmp
 
 
 def test_before_the_end_a_run_stands_for_its_best_checkpoint(run, capfd):
-    import shutil
-
     shutil.rmtree(run.model)
     model = load_model(run.path, torch.device("cpu"))
     best = rank_checkpoints(run, "bleu")[0]
@@ -186,6 +185,42 @@ def test_a_damaged_last_checkpoint_is_reported_and_the_one_before_used(run, capf
     (run.checkpoint(15) / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="no checkpoint of the run can be restored"):
         find_last_checkpoint(run)
+
+
+def test_damaged_checkpoints_make_no_model(run, corpus_path, make_recipe, capfd):
+    before = read_tensors(run.checkpoint(20) / "model.safetensors")
+    path = run.checkpoint(10) / "model.safetensors"
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    run.write_record(run.read_record().model_copy(update={"is_finished": False}))
+    train(corpus_path, make_recipe(), run.path)
+    said = capfd.readouterr().err
+    assert "checkpoint step-00000010 cannot be used: the file is damaged" in said
+    assert "the model is step-00000020" in said
+    after = read_tensors(run.model / "model.safetensors")
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize(
+    "line", ["[]", "5", "{}", '{"kind": "validation", "step": 3}', '{"kind": "train", "step": "3"}']
+)
+def test_lines_of_metrics_that_are_no_records_stop_nothing(run, corpus_path, make_recipe, line):
+    before = run.read_metrics()
+    path = run.path / "metrics.jsonl"
+    path.write_text(f"{line}\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
+    run.write_record(run.read_record().model_copy(update={"is_finished": False}))
+    train(corpus_path, make_recipe(), run.path)
+    assert run.read_metrics() == before
+
+
+def test_a_rotation_that_a_kill_cut_short_is_made_up_for(run, corpus_path, make_recipe):
+    before = sorted(run.checkpoints.rglob("*"))
+    shutil.copy(run.checkpoint(20) / "optimizer.safetensors", run.checkpoint(5))
+    (run.checkpoints / ".step-00000015.partial").mkdir()
+    run.write_record(run.read_record().model_copy(update={"is_finished": False}))
+    train(corpus_path, make_recipe(), run.path)
+    assert sorted(run.checkpoints.rglob("*")) == before
 
 
 def test_minutes_become_steps_once(corpus_path, make_recipe, tmp_path):

@@ -1,0 +1,146 @@
+"""What a training refuses at its start, rather than lose work, or what it made, later."""
+
+import shutil
+import sys
+
+import pytest
+
+from mtkit.checkpoint.run_folder import RunFolder
+from mtkit.config.corpus import CorpusSection, TextSource
+from mtkit.config.vocabulary import VocabularySection
+from mtkit.corpus.prepare import prepare_corpus
+from mtkit.errors import DataError, OutputError, RecipeError
+from mtkit.training.exclusive import claimed
+from mtkit.training.run import train_model
+from mtkit.training.trainer import Trainer
+
+
+def train(corpus_path, recipe, output, **options):
+    train_model(corpus_path, recipe, output, device="cpu", threads=1, **options)
+    return RunFolder(output)
+
+
+@pytest.fixture
+def run(corpus_path, make_recipe, tmp_path):
+    return train(corpus_path, make_recipe("training.max_steps=5"), tmp_path / "run")
+
+
+def unfinish(run):
+    shutil.rmtree(run.model)
+    run.write_record(run.read_record().model_copy(update={"is_finished": False}))
+
+
+# Two trainings in one folder.
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody is kept out there")
+@pytest.mark.parametrize("options", [{}, {"restart": True}, {"extend": True}])
+def test_two_trainings_do_not_work_on_one_run(run, corpus_path, make_recipe, options):
+    unfinish(run)
+    recipe = make_recipe("training.max_steps=10" if options.get("extend") else "training.max_steps=5")
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with claimed(run.path), pytest.raises(OutputError, match="another training works on this run") as refused:
+        train(corpus_path, recipe, run.path, **options)
+    assert refused.value.at == str(run.path)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+    train(corpus_path, recipe, run.path, **options)
+    assert run.is_finished
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody is kept out there")
+@pytest.mark.parametrize("kind", ["new", "restarted"])
+def test_a_run_is_claimed_from_its_first_step_to_its_last(run, corpus_path, make_recipe, tmp_path, monkeypatch, kind):
+    path = tmp_path / "new" if kind == "new" else run.path
+    honest = Trainer.train
+
+    def attempt(self):
+        with pytest.raises(OutputError, match="another training"), claimed(path):
+            pass
+        return honest(self)
+
+    monkeypatch.setattr(Trainer, "train", attempt)
+    train(corpus_path, make_recipe("training.max_steps=5"), path, restart=kind == "restarted")
+    with claimed(path):
+        assert RunFolder(path).is_finished
+
+
+def test_of_two_that_start_a_run_at_once_the_quicker_one_goes_on(run, corpus_path, make_recipe, tmp_path, monkeypatch):
+    import mtkit.training.run as starting
+
+    honest = starting.choose
+
+    def choose(trainer):
+        shutil.copytree(run.path, tmp_path / "other")
+        return honest(trainer)
+
+    monkeypatch.setattr(starting, "choose", choose)
+    with pytest.raises(OutputError, match="another training"):
+        train(corpus_path, make_recipe("training.max_steps=5"), tmp_path / "other")
+    assert RunFolder(tmp_path / "other").checkpoint(5).is_dir()
+
+
+# To start anew.
+
+
+def test_started_again_by_torchrun_a_run_is_not_replaced_once_more(run, corpus_path, make_recipe, monkeypatch, capfd):
+    unfinish(run)
+    (run.path / "mark").touch()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    train(corpus_path, make_recipe("training.max_steps=5"), run.path, restart=True)
+    assert (run.path / "mark").exists()
+    assert "resuming at step 5" in capfd.readouterr().err
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    train(corpus_path, make_recipe("training.max_steps=5"), run.path, restart=True)
+    assert not (run.path / "mark").exists()
+
+
+@pytest.mark.parametrize("place", ["", "model", "checkpoints/step-00000005"])
+def test_a_run_is_not_replaced_by_one_that_starts_from_it(run, corpus_path, make_recipe, place):
+    recipe = make_recipe(f"training.init_from={run.path / place}")
+    with pytest.raises(RecipeError, match="cannot start from the run that it replaces"):
+        train(corpus_path, recipe, run.path, restart=True)
+    assert run.is_finished
+
+
+# Where it ends.
+
+
+@pytest.mark.parametrize(("minutes", "steps"), [(0.00001, 1), (60, 5)])
+def test_of_steps_and_minutes_the_fewer_updates_count(corpus_path, make_recipe, tmp_path, minutes, steps):
+    recipe = make_recipe("training.max_steps=5", f"training.max_minutes={minutes}")
+    run = train(corpus_path, recipe, tmp_path / "run")
+    assert (run.read_record().max_steps, run.step_of(run.list_checkpoints()[-1])) == (steps, steps)
+    longer = make_recipe("training.max_steps=7", "training.max_minutes=60")
+    train(corpus_path, longer, run.path, extend=True)
+    assert (run.read_record().max_steps, run.step_of(run.list_checkpoints()[-1])) == (7, 7)
+
+
+# Text that would stop it later.
+
+
+def test_validation_text_without_translations_is_refused(corpus_path, make_recipe, tmp_path):
+    folder = corpus_path.parent
+    for side in ("en", "de"):
+        (tmp_path / f"valid.{side}").write_text("a dog\na cat\n" if side == "en" else "\n\n", encoding="utf-8")
+    section = CorpusSection(
+        train=[TextSource(source=folder / "train.en", target=folder / "train.de")],
+        valid=TextSource(source=tmp_path / "valid.en", target=tmp_path / "valid.de"),
+        test_size=0,
+    )
+    prepare_corpus(section, VocabularySection(size=60), tmp_path / "corpus")
+    with pytest.raises(DataError, match="the validation set holds no target text") as refused:
+        train(tmp_path / "corpus", make_recipe(), tmp_path / "run")
+    assert refused.value.at == str(tmp_path / "corpus")
+    assert not (tmp_path / "run").exists()
+
+
+def test_pairs_longer_than_the_positions_that_are_learned_are_refused(corpus_path, make_recipe, tmp_path):
+    learned = ("model.positions=learned", "training.micro_batch_tokens=200", "training.max_steps=1")
+    with pytest.raises(RecipeError, match=r"a training pair has \d+ tokens, .* learns 12 positions") as refused:
+        train(corpus_path, make_recipe(*learned, "model.max_positions=12"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    settings = refused.value.fix.split()[2].rstrip(",")
+    train(corpus_path, make_recipe(*learned, settings), tmp_path / "run")
+    enough = int(settings.partition("=")[2])
+    with pytest.raises(RecipeError):
+        train(corpus_path, make_recipe(*learned, f"model.max_positions={enough - 1}"), tmp_path / "other")
