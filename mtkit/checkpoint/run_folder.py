@@ -25,8 +25,9 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from mtkit.checkpoint.model_folder import CONFIG_NAME, WEIGHTS_NAME
+from mtkit.config.recipe import Recipe
 from mtkit.config.section import Section
-from mtkit.errors import ModelError
+from mtkit.errors import ModelError, RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.files import write_json
 
@@ -39,6 +40,8 @@ REPORT_NAME = "report.html"
 STATE_NAME = "state.json"
 OPTIMIZER_NAME = "optimizer.safetensors"
 AVERAGE_NAME = "average.safetensors"
+_FIX_RECORD = "restore it from a copy; another -o with training.init_from starts from a checkpoint beside it"
+_FIX_STATE = "delete the folder it stands in; earlier ones stay"
 _CHECKPOINT = re.compile(r"step-\d{8,}")
 _LEFTOVER = re.compile(r"step-\d{8,}|\.step-\d{8,}\.(partial|replaced)")
 
@@ -73,6 +76,7 @@ class RunRecord(Section):
     init_fingerprint: str | None = Field(None, description="SHA-256 of the weights that training started from.")
     precision: str
     max_steps: int | None = None
+    warmup_steps: int | None = Field(None, description="Of a run that was extended: the warm-up that it began with.")
     micro_batches: list[MicroBatch] = Field([])
     extensions: list[Extension] = Field([])
     is_finished: bool = False
@@ -188,7 +192,7 @@ class RunFolder:
         Raises:
             ModelError: It is damaged, or of a newer format.
         """
-        return _read_section(RunRecord, self.path / RUN_NAME)  # type: ignore[no-any-return]
+        return _read_section(RunRecord, self.path / RUN_NAME, _FIX_RECORD)  # type: ignore[no-any-return]
 
     def write_record(self, record: RunRecord) -> None:
         """Write `run.json`.
@@ -223,7 +227,22 @@ class RunFolder:
         Raises:
             ModelError: It is damaged, or of a newer format.
         """
-        return _read_section(CheckpointState, checkpoint / STATE_NAME)  # type: ignore[no-any-return]
+        return _read_section(CheckpointState, checkpoint / STATE_NAME, _FIX_STATE)  # type: ignore[no-any-return]
+
+    def read_recipe(self) -> Recipe:
+        """Read the resolved recipe.
+
+        Raises:
+            ModelError: It is missing or damaged.
+        """
+        from mtkit.config.loading import load_recipe
+
+        path = self.path / RECIPE_NAME
+        try:
+            return load_recipe(path)
+        except RecipeError as exc:
+            problem = "the run's recipe is damaged" if path.is_file() else "the run has no recipe"
+            raise ModelError(problem, at=path, fix="restore it from a copy, or start anew with another -o") from exc
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the records of `metrics.jsonl`; a line that a kill or a full disk cut short is left out."""
@@ -276,26 +295,20 @@ def find_model(path: Path) -> tuple[Path, Path]:
     if run.is_finished:
         return run.model, run.model / WEIGHTS_NAME
     if run.is_run:
-        ranked = rank_checkpoints(run, _best_metric(run)) or run.list_checkpoints()[::-1]
+        ranked = rank_checkpoints(run, run.read_recipe().training.best_metric) or run.list_checkpoints()[::-1]
         if not ranked:
             raise ModelError("the run has no checkpoint yet", at=path, fix="wait for its first checkpoint")
         console.say(f"{path} is not finished: using its checkpoint {ranked[0].name}")
         return path, find_weights(ranked[0])
-    if (path / STATE_NAME).is_file() and RunFolder(path.parents[1]).is_run:
-        return path.parents[1], find_weights(path)
+    if (path / STATE_NAME).is_file() and RunFolder(folder := path.resolve().parents[1]).is_run:
+        return folder, find_weights(path)
     if not path.is_dir():
         problem = "this is a file, not a model folder" if path.exists() else "no such model folder"
         raise ModelError(problem, at=path, fix="give a run or a model folder that mtkit train made")
     return path, path / WEIGHTS_NAME
 
 
-def _best_metric(run: RunFolder) -> str:
-    from mtkit.config.loading import load_recipe
-
-    return load_recipe(run.path / RECIPE_NAME).training.best_metric
-
-
-def _read_section(kind: type[Any], path: Path) -> Any:
+def _read_section(kind: type[Any], path: Path, fix: str) -> Any:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         version = raw.get("format_version")
@@ -307,7 +320,7 @@ def _read_section(kind: type[Any], path: Path) -> Any:
                 fix="update mtkit" if is_newer else "use the finished model in its folder `model`, or --restart it",
             )
         return kind.model_validate(raw)
-    except (OSError, ValueError, AttributeError, ValidationError) as exc:
-        raise ModelError(
-            "the file is damaged", at=path, fix="delete the folder it stands in; earlier ones stay"
-        ) from exc
+    except OSError as exc:
+        raise ModelError(f"the file cannot be read: {exc.strerror or exc}", at=path, fix=fix) from exc
+    except (ValueError, AttributeError, ValidationError) as exc:
+        raise ModelError("the file is damaged", at=path, fix=fix) from exc

@@ -101,8 +101,7 @@ def choose_checkpoints(paths: Sequence[Path], last: int | None, best: int | None
 
 
 def _choose_of_run(run: RunFolder, last: int | None, best: int | None) -> list[Path]:
-    from mtkit.checkpoint.run_folder import RECIPE_NAME, rank_checkpoints
-    from mtkit.config.loading import load_recipe
+    from mtkit.checkpoint.run_folder import rank_checkpoints
 
     if (last is None) == (best is None):
         which = "--last and --best exclude each other" if last is not None else "which checkpoints of the run?"
@@ -110,7 +109,7 @@ def _choose_of_run(run: RunFolder, last: int | None, best: int | None) -> list[P
     if last is not None:
         flag, wanted, found = "--last", last, run.list_checkpoints()[::-1]
     else:
-        metric = load_recipe(run.path / RECIPE_NAME).training.best_metric
+        metric = run.read_recipe().training.best_metric
         flag, wanted, found = "--best", best or 0, rank_checkpoints(run, metric)
     if len(found) < wanted:
         kind = "checkpoints" if last is not None else "validated checkpoints"
@@ -126,10 +125,8 @@ def _choose_of_run(run: RunFolder, last: int | None, best: int | None) -> list[P
 def build_card(run: RunFolder, checkpoints: Sequence[Path], weights: Mapping[str, Tensor]) -> str:
     """Return the model card of checkpoints of a run; the scores of one are known, those of a mean are not."""
     from mtkit.checkpoint.model_folder import read_model_config
-    from mtkit.checkpoint.run_folder import RECIPE_NAME
-    from mtkit.config.loading import load_recipe
     from mtkit.training.model_card import build_model_card
 
     scores = run.read_state(checkpoints[0]).validation if len(checkpoints) == 1 else None
-    recipe = load_recipe(run.path / RECIPE_NAME)
+    recipe = run.read_recipe()
     return build_model_card(run, recipe, read_model_config(run.path), weights, checkpoints, scores)

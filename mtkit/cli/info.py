@@ -85,11 +85,10 @@ def _describe_corpus(path: Path) -> dict[str, Any]:
 
 
 def _describe_run(run: Any) -> dict[str, Any]:
-    from mtkit.checkpoint.run_folder import RECIPE_NAME, rank_checkpoints
-    from mtkit.config.loading import load_recipe
+    from mtkit.checkpoint.run_folder import rank_checkpoints
 
     record = run.read_record()
-    training = load_recipe(run.path / RECIPE_NAME).training
+    training = run.read_recipe().training
     checkpoints = run.list_checkpoints()
     ranked = rank_checkpoints(run, training.best_metric)
     best = run.read_state(ranked[0]).validation if ranked else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mtkit.checkpoint.model_folder import read_model_config
 from mtkit.checkpoint.run_folder import RECIPE_NAME, REPORT_NAME, RunFolder, RunRecord, Validation
-from mtkit.config.loading import load_recipe
 from mtkit.config.model_folder import ModelFolderConfig
 from mtkit.errors import MtkitError
 from mtkit.pages.run_page import build_run_page
@@ -44,7 +43,6 @@ def build_report(run: RunFolder, *, is_finished: bool, model_scores: Validation 
 
     Raises:
         ModelError: A file of the run is missing or damaged.
-        RecipeError: Its recipe cannot be read.
     """
     recipe_path = run.path / RECIPE_NAME
     record = run.read_record()
@@ -53,7 +51,7 @@ def build_report(run: RunFolder, *, is_finished: bool, model_scores: Validation 
         "records": run.read_metrics(),
         "recipe": recipe_path.read_text(encoding="utf-8"),
         "facts": _facts(record, read_model_config(run.path)),
-        "best_metric": load_recipe(recipe_path).training.best_metric,
+        "best_metric": run.read_recipe().training.best_metric,
         "is_finished": is_finished,
         "max_steps": record.max_steps,
         "model_scores": None if model_scores is None else model_scores.model_dump(),

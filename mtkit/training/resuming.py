@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from mtkit.checkpoint.run_folder import RECIPE_NAME, Extension, RunFolder, RunRecord, find_model
-from mtkit.config.loading import load_recipe, write_recipe
+from mtkit.config.loading import write_recipe
 from mtkit.config.recipe import Recipe
 from mtkit.corpus.store import PreparedCorpus
 from mtkit.errors import ModelError, OutputError, RecipeError
@@ -13,6 +13,7 @@ from mtkit.runtime import console
 from mtkit.runtime.device import name_processor
 from mtkit.runtime.distributed import Processes
 from mtkit.runtime.files import hash_file
+from mtkit.training.schedule import warmup_steps
 
 # The fields that say where a run ends: --extend may change them.
 _ENDS = {"training.max_steps", "training.max_epochs", "training.max_minutes", "training.patience"}
@@ -55,7 +56,7 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
     Raises:
         RecipeError: Something differs, or the new end lies behind the run already.
     """
-    before, record = load_recipe(run.path / RECIPE_NAME), run.read_record()
+    before, record = run.read_recipe(), run.read_record()
     differing = [
         (f"{section}.{field}", f"{section}.{field} ({old} there, {new} now)")
         for section in ("model", "training")
@@ -90,6 +91,8 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
         max_steps = record.max_steps if is_same else None  # as it was measured, or to be measured anew
     extension = Extension(from_step=step, max_steps=max_steps)
     update = {"max_steps": max_steps, "extensions": [*record.extensions, extension], "is_finished": False}
+    if step and record.warmup_steps is None:  # which a longer run may make longer: the learning rate would jump
+        update["warmup_steps"] = warmup_steps(before.training, record.max_steps)
     # The record first: if a kill comes between, the same command finds the same difference and does this again.
     run.write_record(record.model_copy(update=update))
     write_recipe(before.model_copy(update={"training": training}), run.path / RECIPE_NAME)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from mtkit.checkpoint.initial import initialize_from
 from mtkit.checkpoint.model_folder import ModelParts, write_parts
 from mtkit.checkpoint.run_folder import RECIPE_NAME, RunFolder, RunRecord
-from mtkit.config.loading import load_recipe, write_recipe
+from mtkit.config.loading import write_recipe
 from mtkit.config.model import build_model_config
 from mtkit.config.model_folder import ModelFolderConfig
 from mtkit.config.recipe import Recipe
@@ -115,7 +115,7 @@ def train_model(
         if is_new:
             record = _build_record(recipe, corpus, corpus_path, torch_device, processes, init_fingerprint)
         else:
-            record, recipe = run.read_record(), load_recipe(run.path / RECIPE_NAME)
+            record, recipe = run.read_record(), run.read_recipe()
             announce_changes(record, torch_device, processes)
         trainer = _build_trainer(run, recipe, record, corpus, model, torch_device, processes)
         record = choose(trainer)
@@ -249,6 +249,8 @@ def _build_trainer(
     processes: Processes,
 ) -> Trainer:
     training, config = recipe.training, model.config
+    if record.warmup_steps is not None:
+        training = training.model_copy(update={"warmup_steps": record.warmup_steps})
     special = SpecialIds(config.pad_id, config.eos_id, config.decoder_start_id)
     _check_lengths(model, corpus)
     validator = None

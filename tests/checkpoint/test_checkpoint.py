@@ -3,6 +3,7 @@ import json
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from mtkit.checkpoint.checkpoint import (
     rotate_checkpoints,
     save_checkpoint,
 )
-from mtkit.checkpoint.run_folder import CheckpointState, RunFolder, Validation, rank_checkpoints
+from mtkit.checkpoint.run_folder import CheckpointState, RunFolder, Validation, find_model, rank_checkpoints
 from mtkit.errors import ModelError, OutputError, writing
 
 
@@ -257,6 +258,36 @@ def test_a_damaged_state_is_passed_over(run, content):
         save_checkpoint(run, snapshot(), state(step))
     (run.checkpoint(2) / "state.json").write_text(content)
     assert find_last_checkpoint(run) == run.checkpoint(1)
+
+
+def test_a_damaged_record_costs_nobody_a_run(run):
+    path = run.path / "run.json"
+    path.write_text("{")
+    with pytest.raises(ModelError, match="the file is damaged") as refused:
+        run.read_record()
+    assert "restore it from a copy" in refused.value.fix
+    path.unlink()
+    with pytest.raises(ModelError, match="cannot be read: No such file"):
+        run.read_record()
+
+
+@pytest.mark.parametrize(("content", "problem"), [(None, "has no recipe"), ("training: [", "recipe is damaged")])
+def test_a_run_without_its_recipe_says_so(run, content, problem):
+    if content is not None:
+        (run.path / "recipe.yaml").write_text(content)
+    with pytest.raises(ModelError, match=problem) as refused:
+        run.read_recipe()
+    assert refused.value.at == str(run.path / "recipe.yaml")
+
+
+def test_a_checkpoint_may_be_named_from_where_one_stands(run, monkeypatch):
+    folder = save_checkpoint(run, snapshot(), state(1))
+    for name in ("run.json", "recipe.yaml", "config.json"):
+        (run.path / name).touch()
+    for place, name in ((run.checkpoints, folder.name), (folder, ".")):
+        monkeypatch.chdir(place)
+        found, weights = find_model(Path(name))
+        assert (found, weights.resolve().parent) == (run.path.resolve(), folder.resolve())
 
 
 def test_where_no_checkpoint_is_whole_the_run_is_not_begun_anew(run):

@@ -454,6 +454,15 @@ def test_an_extended_run_equals_one_of_that_length(copy, finish, mtkit, make_rec
     assert run.read_record() == record
 
 
+def test_an_extended_run_keeps_the_warm_up_that_it_began_with(corpus_path, make_recipe, tmp_path):
+    fields = ["training.warmup_steps=1000", "training.log_every_steps=1", "training.schedule=inverse_sqrt"]
+    for steps in (20, 30, 50):
+        train(corpus_path, make_recipe(*fields, f"training.max_steps={steps}"), tmp_path / "run", extend=steps > 20)
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]
+    rates = {record["step"]: record["learning_rate"] for record in records if record["kind"] == "train"}
+    assert rates == {step: pytest.approx(1e-3 * min(step / 2, (2 / step) ** 0.5)) for step in range(1, 51)}
+
+
 def test_a_run_that_is_being_extended_is_not_finished(
     copy, finish, corpus_path, make_recipe, at_step, monkeypatch, capfd
 ):
