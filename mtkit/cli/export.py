@@ -39,10 +39,13 @@ def export(
 
     Example: `mtkit export run -o run-ct2 --to ctranslate2 --quantization int8`
     """
+    from mtkit.checkpoint.run_folder import find_model
+
+    chosen = find_model(model)[1].parent  # once: while a run trains, its best checkpoint changes
     if to == "ctranslate2":
         from mtkit.interop.ctranslate2 import export_model
 
-        is_new = export_model(model, output, quantization, overwrite=overwrite)
+        is_new = export_model(chosen, output, quantization, overwrite=overwrite)
     elif quantization is not None:
         raise RecipeError(
             "only CTranslate2 quantizes", at="--quantization", fix="add --to ctranslate2, or leave it out"
@@ -50,9 +53,9 @@ def export(
     elif to == "transformers":
         from mtkit.interop.marian_export import export_transformers
 
-        is_new = export_transformers(model, output, _find_card(model), overwrite=overwrite)
+        is_new = export_transformers(chosen, output, _find_card(chosen), overwrite=overwrite)
     else:
-        is_new = _export_safetensors(model, output, overwrite)
+        is_new = _export_safetensors(chosen, output, overwrite)
     if not is_new:
         console.say(f"{output} is up to date (same weights, same settings): not exported again")
         return

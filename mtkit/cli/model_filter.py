@@ -50,8 +50,9 @@ def find_pair_models(
         ):
             if tag is None:  # with a tag, the model may know more directions than the one that it names
                 _check_direction(name, places[name][0], wanted)
-        forward = _load_scorer(section.forward, section.forward_tag, device, threads)
-        backward = _load_scorer(section.backward, section.backward_tag, device, threads)
+        # What was found above: while a run trains, its best checkpoint changes.
+        forward = _load_scorer(places["forward"][1].parent, section.forward_tag, device, threads)
+        backward = _load_scorer(places["backward"][1].parent, section.backward_tag, device, threads)
 
         def score(sources: Sequence[str], targets: Sequence[str], tag: str | None) -> tuple[Values, Values]:
             known = tag is not None and forward.source_tokenizer.find_symbol(tag) is not None
@@ -85,11 +86,10 @@ def _check_direction(name: str, folder: Path, languages: Languages) -> None:
     )
 
 
-def _load_scorer(path: Path | None, tag: str | None, device: DeviceName, threads: int | None) -> Scorer:
+def _load_scorer(path: Path, tag: str | None, device: DeviceName, threads: int | None) -> Scorer:
     from mtkit.cli.models import load_translator
     from mtkit.decoding.scoring import Scorer
 
-    assert path is not None
     return Scorer(load_translator([path], DecodingSection(tag=tag), device, threads))
 
 

@@ -153,7 +153,7 @@ def test_before_the_end_of_a_run_its_best_checkpoint(run, run_folder, tmp_path):
     unfinish(run_folder)
     result = run("export", run_folder, "-o", tmp_path / "out", "--to", "safetensors")
     assert result.code == 0, result.err
-    assert "using its checkpoint step-00000002" in result.err
+    assert result.err.count("using its checkpoint step-00000002") == 1
     assert translate(tmp_path / "out") == translate(run_folder / "checkpoints" / "step-00000002")
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "Weights: step-00000002." in card
