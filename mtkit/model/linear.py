@@ -77,9 +77,15 @@ def multiply_rows(left: Tensor, right: Tensor) -> Tensor:
 
 @cache
 def has_onednn() -> bool:
-    """Return whether products of fp32 go through oneDNN here."""
+    """Return whether products go through oneDNN here, whatever the layout of their weights."""
+    return packs_fp32() and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
+@cache
+def packs_fp32() -> bool:
+    """Return whether products of fp32 with weights in oneDNN's own layout are the fastest here: from AVX2 on."""
     return (
         torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        and torch.backends.cpu.get_cpu_capability().startswith(("AVX2", "AVX512"))
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )

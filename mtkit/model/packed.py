@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mtkit.model.linear import Linear, has_onednn
+from mtkit.model.linear import Linear, has_onednn, packs_fp32
 from mtkit.model.transformer import Transformer
 from mtkit.runtime.device import InferencePrecision
 
@@ -136,6 +136,6 @@ def _lay_out(linear: Linear, precision: InferencePrecision, device: torch.device
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     if precision == "int8":
         return Int8Linear(linear)
-    if device.type == "cpu" and has_onednn():
+    if device.type == "cpu" and (packs_fp32() if dtype == torch.float32 else has_onednn()):
         return PackedLinear(linear, dtype)
     return linear if dtype == torch.float32 else CastLinear(linear, dtype)

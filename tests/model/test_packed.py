@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from mtkit.model import packed
-from mtkit.model.linear import Linear, has_onednn
+from mtkit.model.linear import Linear, has_onednn, packs_fp32
 from mtkit.model.packed import CastLinear, Int8Linear, PackedLinear, prepare_for_inference
 from mtkit.runtime.device import has_int8
 
 CPU = torch.device("cpu")
 needs_onednn = pytest.mark.skipif(not has_onednn(), reason="this processor's products are not oneDNN's")
+needs_packing = pytest.mark.skipif(not packs_fp32(), reason="oneDNN does not pack weights for this processor")
 needs_int8 = pytest.mark.skipif(not has_int8(CPU), reason="this processor has no AVX512-VNNI")
 
 # Each kind of layer, and how far it may be from the product in float64, relative to the largest output.
@@ -20,7 +21,7 @@ LAYERS = {
     "cast-fp32": (lambda linear: CastLinear(linear, torch.float32), 1e-6),
     "cast-bf16": (lambda linear: CastLinear(linear, torch.bfloat16), 1e-2),
 }
-MARKS = {"packed-fp32": needs_onednn, "packed-bf16": needs_onednn, "int8": needs_int8}
+MARKS = {"packed-fp32": needs_packing, "packed-bf16": needs_onednn, "int8": needs_int8}
 each_layer = pytest.mark.parametrize("kind", [pytest.param(kind, marks=MARKS.get(kind, ())) for kind in LAYERS])
 
 # How far logits may be from those of the plain model in float64, relative to the deviation of the logits.
@@ -142,7 +143,8 @@ SHAPES = [
 @pytest.mark.parametrize("onednn", [pytest.param(True, marks=needs_onednn), False], ids=["onednn", "plain"])
 @pytest.mark.parametrize("changes", SHAPES, ids=lambda changes: "-".join(map(str, changes.values())))
 def test_a_prepared_model_has_the_logits_of_the_plain_one(make_model, monkeypatch, changes, onednn, precision):
-    monkeypatch.setattr(packed, "has_onednn", lambda: onednn)
+    for name in ("has_onednn", "packs_fp32"):
+        monkeypatch.setattr(packed, name, lambda: onednn)
     model = make_model(**changes)
     with torch.inference_mode():
         expected = make_model(torch.float64, **changes)(SRC_IDS, TGT_IDS)
@@ -170,9 +172,27 @@ def test_cached_logits_are_the_uncached_ones(make_model, precision, beam):
     assert (steps - expected).abs().max() <= TOLERANCES[precision] * expected.std()
 
 
-@pytest.mark.parametrize("onednn", [pytest.param(True, marks=needs_onednn), False])
-def test_the_layout_follows_the_processor_and_the_precision(make_model, monkeypatch, onednn):
-    monkeypatch.setattr(packed, "has_onednn", lambda: onednn)
+@pytest.fixture
+def rules():
+    """Forget what the rules say of the processor, before and behind a test that changes it."""
+    rules = has_onednn, packs_fp32
+    for rule in rules:
+        rule.cache_clear()
+    yield
+    for rule in rules:
+        rule.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("capability", "fp32", "bf16"),
+    [
+        pytest.param("AVX512", PackedLinear, PackedLinear, marks=needs_onednn),
+        pytest.param("AVX2", PackedLinear, CastLinear, marks=needs_packing),
+        ("DEFAULT", Linear, CastLinear),
+    ],
+)
+def test_the_layout_follows_the_processor_and_the_precision(make_model, monkeypatch, rules, capability, fp32, bf16):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     kinds = {}
     for precision in ("fp32", "bf16", *(["int8"] if has_int8(CPU) else [])):
         model = make_model()
@@ -180,8 +200,7 @@ def test_the_layout_follows_the_processor_and_the_precision(make_model, monkeypa
         (kinds[precision],) = {
             type(module) for name, module in model.named_modules() if name.endswith(("_proj", "inner", "outer"))
         }
-    assert kinds["fp32"] is (PackedLinear if onednn else Linear)
-    assert kinds["bf16"] is (PackedLinear if onednn else CastLinear)
+    assert (kinds["fp32"], kinds["bf16"]) == (fp32, bf16)
     assert kinds.get("int8", Int8Linear) is Int8Linear
 
 
