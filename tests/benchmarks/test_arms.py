@@ -13,11 +13,10 @@ Environment variables:
 With one of the last two set, the table is shown and nothing is asserted of it.
 
 Equal minutes are given as steps: the baseline trains first, and its median seconds a step times its steps are the
-minutes. A trial of some steps finds the seconds a step of each other arm, unless it does the same work, and with that
-its steps; a schedule that
-falls to zero does so at its last step. The seconds a step are those of updates alone; the minutes that the table
-shows, the sum of `elapsed_seconds` in metrics.jsonl, have validations and checkpoints in them. FOLDER/arms.json keeps
-steps and seconds. The machine should have nothing else to do.
+minutes. A trial of some steps finds the seconds a step of each other arm, unless one before it does the same work, and
+with that its steps; a schedule that falls to zero does so at its last step. The seconds a step are those of updates
+alone; the minutes that the table shows, the sum of `elapsed_seconds` in metrics.jsonl, have validations and checkpoints
+in them. FOLDER/arms.json keeps steps and seconds. The machine should have nothing else to do.
 
 The best arm is the one with the highest BLEU of the whole validation set, translated as the recipe translates the test
 set. The curves are those of training: greedy, on the recipe's `training.validation_sentences`.
@@ -61,6 +60,7 @@ ARMS = {
     "dropout-0.4": {"model.dropout": 0.4},
     "width-384": {"model.d_model": 384, "model.d_ff": 1536, "model.num_heads": 6},
     "width-128": {"model.preset": "tiny", "model.dropout": 0.3},
+    "width-128-dropout-0.2": {"model.preset": "tiny", "model.dropout": 0.2},
     "width-128-r-drop": {"model.preset": "tiny", "model.dropout": 0.2, "training.r_drop": 3},
     "bpe": {"vocabulary.type": "bpe"},
     "bpe-dropout": {"vocabulary.type": "bpe", "training.subword_sampling": 0.1},
@@ -145,12 +145,14 @@ class Table:
         self._validate(name)
 
     def _plan_steps(self, name, trial):
-        """Note how many steps the arm makes in the minutes of the baseline."""
-        steps = self.plan["steps"][BASELINE]
-        if not ARMS[name].keys() <= SAME_WORK:
+        """Note how many steps the arm makes in the minutes of the baseline: as many as one that does the same work."""
+        alike = [other for other in self.plan["steps"] if find_work(other) == find_work(name)]
+        if alike:
+            steps = self.plan["steps"][alike[0]]
+        else:
             seconds = self._try(name, trial)
             self.plan["seconds_per_step"][name] = seconds
-            steps = max(1, round(steps * self.plan["seconds_per_step"][BASELINE] / seconds))
+            steps = max(1, round(self.plan["steps"][BASELINE] * self.plan["seconds_per_step"][BASELINE] / seconds))
         self.plan["steps"][name] = steps
         write_json(self.plan, self.path)
 
@@ -225,6 +227,11 @@ class Table:
             f"{record['processor']}, {record['threads']} threads" if record["device"] == "cpu" else record["processor"]
         )
         return f"{where}, {record['precision']}, torch {record['torch_version']}, mtkit {record['mtkit_version']}"
+
+
+def find_work(arm):
+    """Return the settings of an arm that decide what a step costs."""
+    return {field: value for field, value in ARMS[arm].items() if field not in SAME_WORK}
 
 
 def read_records(run):
