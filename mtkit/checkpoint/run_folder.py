@@ -25,6 +25,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from mtkit.checkpoint.model_folder import CONFIG_NAME, WEIGHTS_NAME
+from mtkit.config.loading import load_recipe
 from mtkit.config.recipe import Recipe
 from mtkit.config.section import Section
 from mtkit.errors import ModelError, RecipeError
@@ -235,8 +236,6 @@ class RunFolder:
         Raises:
             ModelError: It is missing or damaged.
         """
-        from mtkit.config.loading import load_recipe
-
         path = self.path / RECIPE_NAME
         try:
             return load_recipe(path)

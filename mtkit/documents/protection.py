@@ -100,15 +100,14 @@ def mask_segment(segment: Segment) -> Masked:
         follows_hidden = is_hidden
     core = text.strip(_BLANKS)
     start = len(text) - len(text.lstrip(_BLANKS))
+    end = start + len(core)
     moved = tuple(replace(item, offset=min(max(item.offset - start, 0), len(core))) for item in hidden)
     # Blanks between the text and what stands alone beside it go with that.
     alone = [item.offset for item in hidden if item.part.kind == "standalone"]
-    margins = (
-        text[: 0 if min(alone, default=start) < start else start],
-        text[len(text) if max(alone, default=0) > start + len(core) else start + len(core) :],
-    )
-    lead = (*parts[:first], margins[0].replace(_GAP, ""))
-    trail = (margins[1].replace(_GAP, ""), *parts[last:])
+    leading = "" if any(place < start for place in alone) else text[:start]
+    trailing = "" if any(place > end for place in alone) else text[end:]
+    lead = (*parts[:first], leading.replace(_GAP, ""))
+    trail = (trailing.replace(_GAP, ""), *parts[last:])
     names = tuple(part.shown for part in shown)
     shown_at = tuple(place - start for place in places)
     return Masked(core.replace(_GAP, " "), tuple(shown), names, shown_at, moved, (lead, trail), parts)

@@ -44,14 +44,13 @@ def build_report(run: RunFolder, *, is_finished: bool, model_scores: Validation 
     Raises:
         ModelError: A file of the run is missing or damaged.
     """
-    recipe_path = run.path / RECIPE_NAME
-    record = run.read_record()
+    record, best_metric = run.read_record(), run.read_recipe().training.best_metric
     data = {
         "name": "/".join(run.path.resolve().parts[-2:]),
         "records": run.read_metrics(),
-        "recipe": recipe_path.read_text(encoding="utf-8"),
+        "recipe": (run.path / RECIPE_NAME).read_text(encoding="utf-8"),
         "facts": _facts(record, read_model_config(run.path)),
-        "best_metric": run.read_recipe().training.best_metric,
+        "best_metric": best_metric,
         "is_finished": is_finished,
         "max_steps": record.max_steps,
         "model_scores": None if model_scores is None else model_scores.model_dump(),

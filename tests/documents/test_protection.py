@@ -12,6 +12,12 @@ from mtkit.documents.protection import find_made_up, mask_segment, unmask, use_s
 BOLD = (Protected("<b>", "open", 0), Protected("</b>", "close", 0))
 
 
+def put_back(parts, translation, links):
+    """The translation of a segment's text with its stretches in it; links are those of words, as `0-1 1-0`."""
+    pairs = tuple(tuple(map(int, link.split("-"))) for link in links.split())
+    return write(unmask(mask_segment(Segment(parts)), translation, pairs))
+
+
 def read(text):
     return mask_segment(Segment(find_placeholders(text)))
 
@@ -195,8 +201,7 @@ def is_nested(parts):
     ],
 )
 def test_links_of_words_say_where_tags_go(source, translation, links, expected):
-    pairs = tuple(tuple(map(int, link.split("-"))) for link in links.split())
-    assert write(unmask(read(source), translation, pairs)) == expected
+    assert put_back(find_placeholders(source), translation, links) == expected
 
 
 @pytest.mark.parametrize(
@@ -276,8 +281,7 @@ CODE = Protected("`name`", shown="name")
     ],
 )
 def test_a_word_that_stands_there_as_text_too_is_told_apart(parts, translation, links, expected):
-    pairs = tuple(tuple(map(int, link.split("-"))) for link in links.split())
-    assert write(unmask(mask_segment(Segment(parts)), translation, pairs)) == expected
+    assert put_back(parts, translation, links) == expected
 
 
 @pytest.mark.parametrize("text", ["a <i><br/></i> <b></b>", "<u></u> <i> <b></b></i>a", "a <i>b</i> <u></u> "])
@@ -325,8 +329,7 @@ IMAGE, OTHER = Protected("<x/>"), Protected("<y/>")
     ],
 )
 def test_stretches_at_one_place_keep_their_spaces(parts, translation, links, expected):
-    pairs = tuple(tuple(map(int, link.split("-"))) for link in links.split())
-    assert write(unmask(mask_segment(Segment(parts)), translation, pairs)) == expected
+    assert put_back(parts, translation, links) == expected
 
 
 @pytest.mark.parametrize(
@@ -340,8 +343,7 @@ def test_stretches_at_one_place_keep_their_spaces(parts, translation, links, exp
     ],
 )
 def test_stretches_stay_beside_the_marks_that_they_touch(parts, translation, links, expected):
-    pairs = tuple(tuple(map(int, link.split("-"))) for link in links.split())
-    assert write(unmask(mask_segment(Segment(parts)), translation, pairs)) == expected
+    assert put_back(parts, translation, links) == expected
 
 
 def test_what_was_apart_stays_apart_whatever_the_order():
