@@ -19,13 +19,11 @@ from mtkit.cli.options import (
 )
 from mtkit.errors import DataError, ModelError, RecipeError
 from mtkit.runtime import console
-from mtkit.runtime.device import DeviceName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mtkit.checkpoint.model_folder import LoadedModel
-    from mtkit.config.decoding import DecodingSection
     from mtkit.decoding.alignment import AlignmentStep
     from mtkit.inspection.links import GoldLinks
     from mtkit.inspection.pair_alignment import Setting
@@ -104,9 +102,10 @@ def align(
         )
     pairs, right = _read_pairs(source, target, gold, words)
 
+    from mtkit.decoding.inference import load_for_inference
     from mtkit.inspection.pair_alignment import Setting, align_pairs, find_agreement, score_settings
 
-    loaded = _load(model, decoding, device, threads)
+    loaded = load_for_inference(model, device, decoding.precision, threads)
     own = Setting(decoding.alignment_layer, decoding.alignment_step)
     is_given = decoding.alignment_layer is not None or "alignment_step" in decoding.model_fields_set
     settings = [own] if is_given or not chooses else _list_settings(loaded)
@@ -119,7 +118,7 @@ def align(
         ]
         _print_table(rows, ("precision", "recall", "F1", "AER"), best=2)
     elif reverse_model is not None:
-        other = _load(reverse_model, decoding, device, threads)
+        other = load_for_inference(reverse_model, device, decoding.precision, threads)
         if reverse_tag is None:
             _check_direction(loaded, other)
         turned = [(target_line, source_line) for source_line, target_line in pairs]
@@ -170,18 +169,6 @@ def _check_count(one: Path, count: int, other: Path, other_count: int) -> None:
         raise DataError(
             f"{one} has {count:,} lines, and {other} has {other_count:,}", at=other, fix="give files of as many lines"
         )
-
-
-def _load(model: Path, decoding: DecodingSection, device: DeviceName, threads: int | None) -> LoadedModel:
-    from mtkit.checkpoint.model_folder import load_model
-    from mtkit.model.packed import prepare_for_inference
-    from mtkit.runtime.device import resolve_device, resolve_inference_precision, set_threads
-
-    set_threads(threads)
-    place = resolve_device(device)
-    loaded = load_model(model, place)
-    prepare_for_inference(loaded.model, resolve_inference_precision(decoding.precision, place))
-    return loaded
 
 
 def _list_settings(loaded: LoadedModel) -> list[Setting]:

@@ -99,15 +99,10 @@ def explain(
     decoding = gather(recipe, set_values, flags).decoding
     suffix = _check_output(output, grid=grid, word=word)
 
-    from mtkit.checkpoint.model_folder import load_model
+    from mtkit.decoding.inference import load_for_inference
     from mtkit.inspection.explanation import explain as explain_sentence
-    from mtkit.model.packed import prepare_for_inference
-    from mtkit.runtime.device import resolve_device, resolve_inference_precision, set_threads
 
-    set_threads(threads)
-    place = resolve_device(device)
-    loaded = load_model(model, place)
-    prepare_for_inference(loaded.model, resolve_inference_precision(decoding.precision, place))
+    loaded = load_for_inference(model, device, decoding.precision, threads)
     explanation = explain_sentence(loaded, sentence, decoding, target)
     # A wrong layer or head shows whatever is written.
     view = explanation.view(attention, layer, head, by_word=not pieces)

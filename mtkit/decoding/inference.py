@@ -4,12 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
 
 import torch
 
+from mtkit.checkpoint.model_folder import LoadedModel, load_model
 from mtkit.decoding.ensemble import Ensemble
+from mtkit.model.packed import prepare_for_inference
 from mtkit.model.transformer import Transformer
-from mtkit.runtime.device import InferencePrecision
+from mtkit.runtime.device import (
+    DeviceName,
+    InferencePrecision,
+    resolve_device,
+    resolve_inference_precision,
+    set_threads,
+)
+
+
+def load_for_inference(
+    path: str | Path, device: DeviceName, precision: Literal["auto"] | InferencePrecision, threads: int | None
+) -> LoadedModel:
+    """Load a model folder, or the best model so far of a run folder, laid out for translation.
+
+    Args:
+        path: The folder.
+        device: Where to compute; `auto` takes a GPU if there is one.
+        precision: `decoding.precision`.
+        threads: CPU threads; None for all cores.
+
+    Raises:
+        ModelError: There is no model, or it is damaged.
+        DeviceError: The device is absent, or cannot compute in this precision.
+    """
+    set_threads(threads)
+    place = resolve_device(device)
+    resolved = resolve_inference_precision(precision, place)
+    loaded = load_model(path, place)
+    prepare_for_inference(loaded.model, resolved)
+    return loaded
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from mtkit.corpus.tokenizer import Tokenizer
 from mtkit.decoding.batches import WINDOW_BATCHES, Batcher
 from mtkit.decoding.ensemble import Ensemble, build_ensemble
 from mtkit.decoding.glossary import Glossary
+from mtkit.decoding.inference import load_for_inference
 from mtkit.decoding.lines import iter_windows
 from mtkit.decoding.minimum_bayes_risk import Utility
 from mtkit.decoding.planning import Plan, Planner, Segment
@@ -23,9 +24,8 @@ from mtkit.decoding.segments import SegmentTranslator
 from mtkit.decoding.translation import Alternative, Kept, Translation, combine_parts
 from mtkit.decoding.workers import ProcessPool, Workers
 from mtkit.errors import RecipeError
-from mtkit.model.packed import prepare_for_inference
 from mtkit.model.transformer import Transformer
-from mtkit.runtime.device import DeviceName, resolve_device, resolve_inference_precision, set_threads
+from mtkit.runtime.device import DeviceName
 from mtkit.runtime.memory import available_memory
 
 # A window of so many batches starts processes: a second of work for each, which shorter texts would not earn back.
@@ -118,16 +118,10 @@ class Translator:
             RecipeError: `decoding` asks for what this model, or this call, cannot do.
             DeviceError: The device is absent.
         """
-        from mtkit.checkpoint.model_folder import load_model
-
-        set_threads(threads)
-        place = resolve_device(device)
         decoding = decoding or DecodingSection()
         paths = [path] if isinstance(path, str | Path) else path
-        precision = resolve_inference_precision(decoding.precision, place)
-        loaded = [load_model(Path(one), place) for one in paths]
-        for one in loaded:
-            prepare_for_inference(one.model, precision)
+        loaded = [load_for_inference(one, device, decoding.precision, threads) for one in paths]
+        place = loaded[0].device
         model = loaded[0].model if len(loaded) == 1 else build_ensemble(loaded, decoding.ensemble).eval()
         tokenizers = loaded[0].source_tokenizer, loaded[0].target_tokenizer
         translator = cls(model, *tokenizers, decoding, place, glossary=glossary, utility=utility, align=align)

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.tokenizer import Tokenizer
 from mtkit.decoding.batches import WINDOW_BATCHES, Batcher
+from mtkit.decoding.inference import load_for_inference
 from mtkit.decoding.sources import SourceReader
 from mtkit.errors import RecipeError
 from mtkit.model.transformer import Transformer
-from mtkit.runtime.device import DeviceName, resolve_device, resolve_inference_precision, set_threads
+from mtkit.runtime.device import DeviceName
 
 Pooling = Literal["mean", "max", "first"]
 Matrix = npt.NDArray[np.float32]
@@ -139,17 +140,9 @@ class Embedder:
             RecipeError: The model has no such layer.
             DeviceError: The device is absent.
         """
-        from mtkit.checkpoint.model_folder import load_model
-        from mtkit.model.packed import prepare_for_inference
-
-        set_threads(threads)
-        place = resolve_device(device)
         decoding = decoding or DecodingSection()
-        precision = resolve_inference_precision(decoding.precision, place)
-        loaded = load_model(Path(path), place)
-        embedder = cls(loaded.model, loaded.source_tokenizer, decoding, place, pooling=pooling, layer=layer)
-        prepare_for_inference(loaded.model, precision)
-        return embedder
+        loaded = load_for_inference(path, device, decoding.precision, threads)
+        return cls(loaded.model, loaded.source_tokenizer, decoding, loaded.device, pooling=pooling, layer=layer)
 
     @property
     def num_dimensions(self) -> int:
