@@ -123,8 +123,12 @@ def plan_batches(
     source = source_lengths.astype(np.int64) + 1
     target = target_lengths.astype(np.int64) + 1
     longest = np.maximum(source, target)
-    # Sorted by the longer side, then the shorter, then chance.
-    order = np.lexsort((generator.random(len(longest)), np.minimum(source, target), longest))
+    # Sorted by the longer side, then by which side that is and how much longer, give or take one. Every other length
+    # runs backwards: a batch with pairs of two lengths then holds the ends of both that are alike. Which ones do, and
+    # the give and take, are drawn, so that not always the same pairs meet.
+    runs_backwards = (longest + generator.integers(2)) % 2 == 0
+    surplus = np.where(runs_backwards, target - source, source - target)
+    order = np.lexsort((surplus + generator.uniform(-1, 1, len(longest)), longest))
     batches = _cut(order, longest[order], batch_tokens)
     generator.shuffle(batches)
     return batches

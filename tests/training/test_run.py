@@ -57,7 +57,7 @@ def test_writes_what_it_promises(run):
 
 def test_the_loss_falls(run):
     losses = [r["nll"] for r in run.read_metrics() if r["kind"] == "train"]
-    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0] - 0.2  # in 20 updates
 
 
 def test_only_the_last_two_checkpoints_keep_their_optimizer(run):
