@@ -216,7 +216,7 @@ def _print_table(rows: Sequence[tuple[Setting, tuple[float | str, ...]]], column
 
 def _write(links: Sequence[Sequence[tuple[int, int]]], output: Path | None) -> None:
     from mtkit.decoding.output import open_output
-    from mtkit.inspection.links import format_links
+    from mtkit.decoding.translation import format_links
 
     with open_output(output) as stream:
         for of_pair in links:

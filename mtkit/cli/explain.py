@@ -159,7 +159,7 @@ def _write_text(explanation: Explanation, output: Path, build: Callable[[Explana
 
 def _print(explanation: Explanation, weights: Tensor, queries: list[str], keys: list[str], *, name: str) -> None:
     """Print what fits on a screen: the translation, its links, and what each word looks at most."""
-    from mtkit.inspection.links import format_links
+    from mtkit.decoding.translation import format_links
 
     source, target = explanation.source.split(), explanation.translation.split()
     print(f"source       {explanation.source}")  # noqa: T201

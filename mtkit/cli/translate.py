@@ -280,7 +280,6 @@ def translate(
         line_format = FullJson(line_format, decoding.n_best)
 
     from mtkit.cli.models import load_translator
-    from mtkit.decoding.alignment_output import WithLinks
     from mtkit.decoding.glossary import read_glossary
     from mtkit.decoding.pipeline import translate_stream
 
@@ -290,13 +289,12 @@ def translate(
     with ExitStack() as stack:
         answers = stack.enter_context(open_output(output))
         table = None if scores is None else stack.enter_context(open_output(scores))
-        if alignment_file is not None:
-            line_format = WithLinks(line_format, stack.enter_context(open_output(alignment_file)))
+        links = None if alignment_file is None else stack.enter_context(open_output(alignment_file))
         advance = None
         if file is not None and file.is_file() and console.is_terminal() and not answers.is_terminal:
             advance = stack.enter_context(console.progress("translating", count_lines(file), "lines"))
         summary = translate_stream(
-            translator, stream, line_format, output=answers, scores=table, strict=strict, advance=advance
+            translator, stream, line_format, answers, scores=table, links=links, strict=strict, advance=advance
         )
     console.say(str(summary))
 

@@ -10,7 +10,7 @@ from mtkit.decoding.formats import Format, Record
 from mtkit.decoding.output import Output
 from mtkit.decoding.problems import ProblemHandler, warn_undecodable
 from mtkit.decoding.stream import LineStream
-from mtkit.decoding.translation import Kept, Translation
+from mtkit.decoding.translation import Kept, Translation, format_links
 from mtkit.decoding.translator import Translator
 from mtkit.runtime import console
 
@@ -73,6 +73,7 @@ def translate_stream(
     output: Output,
     *,
     scores: Output | None = None,
+    links: Output | None = None,
     strict: bool = False,
     advance: Callable[[int], None] | None = None,
 ) -> Summary:
@@ -85,7 +86,8 @@ def translate_stream(
         stream: The input.
         line_format: How a line of the input is read, and its answer written.
         output: Takes the answers; flushed after each window.
-        scores: Takes a row for each translation, under a header.
+        scores: Takes a row for each translation, n-best ones included, under a header.
+        links: Takes a line for each translation, n-best ones included: its word links in Pharaoh format, if it has any.
         strict: Stop at a malformed line, when those before it are written.
         advance: Called with the number of lines done, now and then.
 
@@ -97,9 +99,8 @@ def translate_stream(
     """
     summary = Summary()
     started = time.monotonic()
-    handler = ProblemHandler(
-        "answered with an empty result", "such a line gives an empty result", strict, (output, scores)
-    )
+    outputs = [one for one in (output, scores, links) if one is not None]
+    handler = ProblemHandler("answered with an empty result", "such a line gives an empty result", strict, outputs)
     if scores is not None:
         scores.write_line(SCORES_HEADER)
     has_begun = False
@@ -118,10 +119,11 @@ def translate_stream(
             output.write_line(line_format.write(checked, translation, summary.num_lines))
             if scores is not None:
                 _write_scores(scores, translation)
+            if links is not None:
+                _write_links(links, translation)
             summary.add(checked, translation)
-        for one in (output, scores):
-            if one is not None:
-                one.flush()
+        for one in outputs:
+            one.flush()
     warn_undecodable(stream, done="translated")
     summary.elapsed_seconds = time.monotonic() - started
     return summary
@@ -130,3 +132,8 @@ def translate_stream(
 def _write_scores(scores: Output, translation: Translation) -> None:
     for a in translation.alternatives:
         scores.write_line(f"{a.score:.6f}\t{a.log_prob:.6f}\t{a.num_tokens}\t{int(a.is_cut)}")
+
+
+def _write_links(links: Output, translation: Translation) -> None:
+    for alternative in translation.alternatives:
+        links.write_line(format_links(alternative.alignment or ()))

@@ -25,7 +25,7 @@ class ProblemHandler:
     outcome: str
     lenient_outcome: str
     is_strict: bool
-    outputs: Sequence[Output | None]
+    outputs: Sequence[Output]
 
     def check(self, place: str, malformed: str | None, refused: MtkitError | None) -> str | None:
         """Return what is wrong with a line, after a warning; None if nothing is.
@@ -45,8 +45,7 @@ class ProblemHandler:
             return None
         if self.is_strict:
             for output in self.outputs:
-                if output is not None:
-                    output.flush()
+                output.flush()
             raise DataError(problem, at=place, fix=f"{fix}; without --strict {self.lenient_outcome}")
         console.warn(f"{place}: {problem}; {self.outcome}")
         return problem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mtkit.decoding.splitting import Part, find_spaces, join_translations
@@ -10,6 +10,11 @@ from mtkit.errors import MtkitError
 
 # (source word, target word), both from 0; words are what stands between white space.
 Links = tuple[tuple[int, int], ...]
+
+
+def format_links(links: Iterable[tuple[int, int]]) -> str:
+    """Return links in Pharaoh format: `0-0 1-2`, sorted."""
+    return " ".join(f"{source}-{target}" for source, target in sorted(links))
 
 
 @dataclass(frozen=True)

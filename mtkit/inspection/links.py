@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,11 +72,6 @@ def score_agreement(links: Sequence[Links], reverse: Sequence[Links]) -> float:
     """
     turned = [frozenset((source, target) for target, source in found) for found in reverse]
     return score_links(links, [GoldLinks(found, found) for found in turned]).f1
-
-
-def format_links(links: Iterable[tuple[int, int]]) -> str:
-    """Return links in Pharaoh format: `0-0 1-2`, sorted."""
-    return " ".join(f"{source}-{target}" for source, target in sorted(links))
 
 
 def read_gold_links(path: Path) -> list[GoldLinks]:

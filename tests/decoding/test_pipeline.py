@@ -135,6 +135,18 @@ def test_strict_of_a_table(load):
     assert [line.split("\t")[0] for line in out] == ["id", "1"]
 
 
+def test_strict_leaves_the_scores_and_links_of_what_was_translated(model_folder):
+    translator = Translator.load(model_folder, device="cpu", align=True)
+    stream = LineStream(nullcontext(io.BytesIO(b'{"source": "the dog"}\n{}\n')), "in.txt")
+    answers, scores, links = (io.BytesIO() for _ in range(3))
+    outputs = [Output(written, "out") for written in (answers, scores, links)]
+    with pytest.raises(DataError):
+        translate_stream(
+            translator, stream, build_format("jsonl"), outputs[0], scores=outputs[1], links=outputs[2], strict=True
+        )
+    assert [written.getvalue().count(b"\n") for written in (answers, scores, links)] == [1, 2, 1]
+
+
 def test_strict_has_nothing_against_odd_lines(load):
     assert len(run(load(), b"\n".join(make_odd_stream(20)), strict=True)[0]) == 20
 

@@ -2,7 +2,7 @@ import pytest
 
 from mtkit.decoding.lines import clean_source
 from mtkit.decoding.splitting import Part
-from mtkit.decoding.translation import Alternative, Kept, combine_parts
+from mtkit.decoding.translation import Alternative, Kept, combine_parts, format_links
 
 
 def part(text, links, kept):
@@ -38,3 +38,7 @@ def test_a_translation_that_has_a_space_at_the_seam_begins_a_word(first, second)
 @pytest.mark.parametrize("character", ["\0", "\u2581"])
 def test_a_source_has_a_space_where_the_training_text_has_one(character):
     assert clean_source(f"{character}the{character}dog{character}") == "the dog"
+
+
+def test_links_in_pharaoh_format_are_sorted():
+    assert format_links([(1, 0), (0, 10), (0, 2)]) == "0-2 0-10 1-0"

@@ -3,13 +3,7 @@
 import pytest
 
 from mtkit.errors import DataError
-from mtkit.inspection.links import (
-    GoldLinks,
-    format_links,
-    read_gold_links,
-    score_agreement,
-    score_links,
-)
+from mtkit.inspection.links import GoldLinks, read_gold_links, score_agreement, score_links
 from mtkit.inspection.words import find_words_of, split_words
 
 
@@ -59,7 +53,6 @@ def test_agreement_turns_the_links_of_the_other_direction():
 
 
 def test_pharaoh_format(write):
-    assert format_links([(1, 0), (0, 10), (0, 2)]) == "0-2 0-10 1-0"
     first, second = read_gold_links(write("gold", ["0-0 1p2 3?4", ""]))
     assert first == gold([(0, 0)], [(1, 2), (3, 4)])
     assert second == gold([])
