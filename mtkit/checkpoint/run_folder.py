@@ -280,6 +280,15 @@ def rank_checkpoints(run: RunFolder, metric: str) -> list[Path]:
     return [path for _, _, path in sorted(scored, reverse=True)]
 
 
+def find_config_folder(path: Path) -> Path:
+    """Return the folder with the `config.json` of a model, a run, or a checkpoint of a run; `path` if it is none."""
+    run = RunFolder(path)
+    if run.is_finished:
+        return run.model
+    is_checkpoint = (path / STATE_NAME).is_file() and RunFolder(path.resolve().parents[1]).is_run
+    return path.resolve().parents[1] if is_checkpoint else path
+
+
 def find_model(path: Path) -> tuple[Path, Path]:
     """Return the folder with a model's `config.json`, and the file of its weights.
 
@@ -290,21 +299,17 @@ def find_model(path: Path) -> tuple[Path, Path]:
     Raises:
         ModelError: There is neither.
     """
-    run = RunFolder(path)
-    if run.is_finished:
-        return run.model, run.model / WEIGHTS_NAME
-    if run.is_run:
+    run, folder = RunFolder(path), find_config_folder(path)
+    if run.is_run and not run.is_finished:
         ranked = rank_checkpoints(run, run.read_recipe().training.best_metric) or run.list_checkpoints()[::-1]
         if not ranked:
             raise ModelError("the run has no checkpoint yet", at=path, fix="wait for its first checkpoint")
         console.say(f"{path} is not finished: using its checkpoint {ranked[0].name}")
         return path, find_weights(ranked[0])
-    if (path / STATE_NAME).is_file() and RunFolder(folder := path.resolve().parents[1]).is_run:
-        return folder, find_weights(path)
     if not path.is_dir():
         problem = "this is a file, not a model folder" if path.exists() else "no such model folder"
         raise ModelError(problem, at=path, fix="give a run or a model folder that mtkit train made")
-    return path, path / WEIGHTS_NAME
+    return folder, find_weights(path) if (path / STATE_NAME).is_file() else folder / WEIGHTS_NAME
 
 
 def _read_section(kind: type[Any], path: Path, fix: str) -> Any:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtkit.checkpoint.model_folder import CONFIG_NAME, read_model_config
-from mtkit.checkpoint.run_folder import RunFolder
+from mtkit.checkpoint.model_folder import read_model_config
+from mtkit.checkpoint.run_folder import find_config_folder
 from mtkit.config.decoding import DecodingSection
 from mtkit.runtime.device import DeviceName
 
@@ -63,6 +63,4 @@ def read_config(path: Path) -> ModelFolderConfig:
     Raises:
         ModelError: It is none of these.
     """
-    places = (RunFolder(path).model, path, path.parent.parent)
-    folder = next((place for place in places if (place / CONFIG_NAME).is_file()), path)
-    return read_model_config(folder)
+    return read_model_config(find_config_folder(path))

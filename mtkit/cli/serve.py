@@ -143,15 +143,12 @@ def _read_directions(paths: list[Path]) -> list[tuple[str, str]]:
     Raises:
         ModelError: There is no model, it does not tell its languages, or two have the same.
     """
-    from mtkit.checkpoint.model_folder import CONFIG_NAME, read_model_config
-    from mtkit.checkpoint.run_folder import RunFolder
+    from mtkit.cli.models import read_config
     from mtkit.serving.models import check_directions
 
     directions = []
     for path in paths:
-        places = (RunFolder(path).model, path, path.parent.parent)  # a run, a model, a checkpoint of a run
-        folder = next((place for place in places if (place / CONFIG_NAME).is_file()), path)
-        config = read_model_config(folder)
+        config = read_config(path)
         source, target = config.source_language, config.target_language
         if not source or not target:
             raise ModelError(

@@ -18,7 +18,14 @@ from mtkit.checkpoint.checkpoint import (
     rotate_checkpoints,
     save_checkpoint,
 )
-from mtkit.checkpoint.run_folder import CheckpointState, RunFolder, Validation, find_model, rank_checkpoints
+from mtkit.checkpoint.run_folder import (
+    CheckpointState,
+    RunFolder,
+    Validation,
+    find_config_folder,
+    find_model,
+    rank_checkpoints,
+)
 from mtkit.errors import ModelError, OutputError, writing
 
 
@@ -287,6 +294,7 @@ def test_a_checkpoint_may_be_named_from_where_one_stands(run, monkeypatch):
     for place, name in ((run.checkpoints, folder.name), (folder, ".")):
         monkeypatch.chdir(place)
         found, weights = find_model(Path(name))
+        assert find_config_folder(Path(name)) == found
         assert (found, weights.resolve().parent) == (run.path.resolve(), folder.resolve())
 
 
