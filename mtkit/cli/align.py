@@ -185,10 +185,12 @@ def _check(setting: Setting, loaded: LoadedModel) -> None:
 
 def _check_direction(loaded: LoadedModel, other: LoadedModel) -> None:
     """Refuse a second model that is known to translate another way than back."""
+    from mtkit.corpus.language_tags import is_same_direction, show_direction
+
     here, there = ((one.source_language, one.target_language) for one in (loaded, other))
-    if None not in (*here, *there) and there != here[::-1]:
+    if not is_same_direction(there, here[::-1]):
         raise ModelError(
-            f"it translates from {there[0]} to {there[1]}, and {loaded.path} from {here[0]} to {here[1]}",
+            f"it translates {show_direction(there)}, and {loaded.path} {show_direction(here)}",
             at=f"--reverse-model {other.path}",
             fix="give a model of the other direction, or the --reverse-tag of one that has both",
         )

@@ -86,7 +86,7 @@ def translate_file(
 
 def _compare_languages(options: DocumentOptions, config: ModelFolderConfig) -> None:
     """Warn if a person says another language than the model, of which files may say their own varieties."""
-    from mtkit.corpus.bilingual_xml import is_same_language
+    from mtkit.corpus.language_tags import is_same_language
 
     for name, wanted, own, direction in (
         ("--source-language", options.source_language, config.source_language, "from"),

@@ -14,7 +14,7 @@ from mtkit.errors import ModelError
 from mtkit.runtime.device import DeviceName
 
 if TYPE_CHECKING:
-    from mtkit.corpus.columns import Languages
+    from mtkit.corpus.language_tags import Languages
     from mtkit.corpus.model_filter import CrossEntropies, PairModels, Values
     from mtkit.decoding.scoring import Scorer
 
@@ -75,14 +75,17 @@ def _check_direction(name: str, folder: Path, languages: Languages) -> None:
     Raises:
         ModelError: It does.
     """
+    from mtkit.corpus.language_tags import is_same_direction, show_direction
+
     config = read_model_config(folder)
     own = (config.source_language, config.target_language)
-    if None in own or None in languages or own == languages:
+    if is_same_direction(own, languages):
         return
+    hint = "; are the two swapped?" if is_same_direction(own, languages[::-1]) else ""
     raise ModelError(
-        f"the model translates {own[0]} to {own[1]}, and the filter needs {languages[0]} to {languages[1]}",
+        f"the model translates {show_direction(own)}, and the filter needs {show_direction(languages)}",
         at=f"{_FIELD}.{name}",
-        fix="give a model of that direction" + ("; are the two swapped?" if own == languages[::-1] else ""),
+        fix=f"give a model of that direction{hint}",
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtkit.corpus.columns import Languages
+from mtkit.corpus.language_tags import Languages, is_same_language, show_direction
 from mtkit.errors import DataError
 
 # A text and its translation.
@@ -117,7 +117,7 @@ def find_direction(own: Languages, languages: Languages, name: str | Path) -> bo
     if _may_be(as_it_is):
         return False
     raise DataError(
-        f"the file is {own[0] or '?'} to {own[1] or '?'}, the corpus {languages[0] or '?'} to {languages[1] or '?'}",
+        f"the file is {show_direction(own)}, the corpus {show_direction(languages)}",
         at=name,
         fix="leave the file out, or correct corpus.source_language and corpus.target_language",
     )
@@ -129,15 +129,6 @@ def _may_be(pairs: list[tuple[str | None, str | None]]) -> bool:
 
 def _is_told(pairs: list[tuple[str | None, str | None]]) -> bool:
     return any(None not in pair for pair in pairs)
-
-
-def is_same_language(one: str | None, other: str | None) -> bool:
-    """Return whether two tags may name one language: `de` and `de-AT`, or one is not known."""
-    if one is None or other is None:
-        return True
-    parts = [tag.lower().replace("_", "-").split("-") for tag in (one, other)]
-    short = min(map(len, parts))
-    return parts[0][:short] == parts[1][:short]
 
 
 def find_xliff_version(tree: Any, name: str | Path) -> int:

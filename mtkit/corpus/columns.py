@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtkit.corpus.language_tags import Languages
 from mtkit.errors import DataError
 
 Columns = tuple[str, str]
-Languages = tuple[str | None, str | None]
 
 
 def find_columns(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mtkit.config.corpus import TextSource
-from mtkit.corpus.columns import Languages, find_columns
+from mtkit.corpus.columns import find_columns
+from mtkit.corpus.language_tags import Languages
 from mtkit.corpus.reading import Lines, Reading
 from mtkit.corpus.tables import iter_schema_leaves, read_column
 from mtkit.errors import DataError, first_line

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mtkit.corpus.bilingual_xml import Pair, find_direction
-from mtkit.corpus.columns import Languages
+from mtkit.corpus.language_tags import Languages
 from mtkit.errors import DataError
 
 _LINE = re.compile(r"\(line (\d+)\)")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from mtkit.config.corpus import CorpusSection
-from mtkit.corpus.columns import Languages
 from mtkit.corpus.hashing import is_among
 from mtkit.corpus.invisible import is_blank
+from mtkit.corpus.language_tags import Languages
 from mtkit.corpus.readers import iter_pairs
 from mtkit.corpus.reading import Reading
 from mtkit.corpus.repair import CRLF

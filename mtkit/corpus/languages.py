@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from mtkit.config.corpus import CorpusSection, TextSource
-from mtkit.corpus.bilingual_xml import find_direction, is_same_language
-from mtkit.corpus.columns import Languages
+from mtkit.corpus.bilingual_xml import find_direction
+from mtkit.corpus.language_tags import Languages, is_same_language
 from mtkit.corpus.text_files import strip_compression
 from mtkit.corpus.translation_memory import CATALOGS, SUFFIXES, read_languages
 from mtkit.errors import DataError

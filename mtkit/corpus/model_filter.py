@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mtkit.config.corpus import ModelScoreSection
-from mtkit.corpus.columns import Languages
+from mtkit.corpus.language_tags import Languages
 from mtkit.corpus.splitting import Judge, Mask
 from mtkit.corpus.spool import Spool
 from mtkit.corpus.tags import Tags

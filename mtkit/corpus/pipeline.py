@@ -15,9 +15,9 @@ import pyarrow as pa
 from mtkit.config.corpus import CorpusSection
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.cleaning import clean_chunk
-from mtkit.corpus.columns import Languages
 from mtkit.corpus.encoding import Encoder
 from mtkit.corpus.held_out import HeldOut, find_overlap, read_held_out
+from mtkit.corpus.language_tags import Languages
 from mtkit.corpus.languages import check_catalogs, find_languages
 from mtkit.corpus.manifest import CorpusStatistics, Manifest, write_manifest
 from mtkit.corpus.model_filter import PairModels, build_judge

@@ -7,8 +7,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from mtkit.config.corpus import TextSource
-from mtkit.corpus.columns import Languages
 from mtkit.corpus.datasets_reader import read_dataset
+from mtkit.corpus.language_tags import Languages
 from mtkit.corpus.reading import Lines, Reading
 from mtkit.corpus.repair import SEPARATORS, repair_lines
 from mtkit.corpus.store import SplitName

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtkit.corpus.columns import Columns, Languages, find_columns, get_leaf, iter_leaves
+from mtkit.corpus.columns import Columns, find_columns, get_leaf, iter_leaves
+from mtkit.corpus.language_tags import Languages
 from mtkit.corpus.reading import Lines, Reading
 from mtkit.corpus.repair import repair_lines
 from mtkit.corpus.text_files import iter_line_chunks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +16,10 @@ from mtkit.corpus.bilingual_xml import (
     get_language,
     get_text,
     import_etree,
-    is_same_language,
     iter_named,
     local_name,
 )
-from mtkit.corpus.columns import Languages
+from mtkit.corpus.language_tags import Languages, is_same_language, primary_language
 from mtkit.corpus.text_files import open_bytes
 from mtkit.errors import DataError
 
@@ -41,7 +39,7 @@ def find_tmx_languages(path: Path) -> Languages:
         return None, None
     others = {language for language in found if source is None or not is_same_language(language, source)}
     if len(others) > 1:  # `DE`, `de` and `de-AT`, of several programs
-        others = {_get_primary(language) for language in others}
+        others = {primary_language(language) for language in others}
     return source, others.pop() if len(others) == 1 else None
 
 
@@ -74,17 +72,13 @@ def iter_tmx_pairs(path: Path, languages: Languages, left_out: Counter[str]) -> 
 def _refuse_several_languages(path: Path) -> None:
     units = (unit for unit, _ in _iter_units(path))
     tags = {get_language(variant) for unit in units for variant in iter_named(unit, "tuv")}
-    found = sorted(set(map(_get_primary, tags)))
+    found = sorted(set(map(primary_language, tags)))
     if len(found) > 2:
         raise DataError(
             f"the file has several languages: {', '.join(found)}",
             at=path,
             fix="say which two, with --source-language and --target-language",
         )
-
-
-def _get_primary(language: str) -> str:
-    return re.split("[-_]", language.lower())[0]
 
 
 def _iter_units(path: Path) -> Iterator[tuple[Any, str | None]]:

@@ -12,8 +12,8 @@ from mtkit.corpus.bilingual_xml import (
     find_xliff_languages,
     iter_xliff_pairs,
 )
-from mtkit.corpus.columns import Languages
 from mtkit.corpus.gettext_files import iter_catalog_pairs, read_target_language
+from mtkit.corpus.language_tags import Languages
 from mtkit.corpus.reading import Lines, Reading
 from mtkit.corpus.text_files import open_bytes, strip_compression
 from mtkit.corpus.tmx_pairs import find_tmx_languages, iter_tmx_pairs

@@ -6,6 +6,8 @@ import gettext
 import re
 from dataclasses import dataclass
 
+from mtkit.corpus.language_tags import primary_language
+
 _RULE = re.compile(r"nplurals\s*=\s*(\d+)\s*;\s*plural\s*=\s*([^;]+)")
 _NUMBERS = range(201)
 
@@ -63,4 +65,4 @@ def find_rule(language: str | None) -> str | None:
     """Return the plural rule of a language, as a header has it; None if it is not known."""
     if language is None:
         return None
-    return _BY_LANGUAGE.get(language) or _BY_LANGUAGE.get(language.split("-")[0])
+    return _BY_LANGUAGE.get(language.replace("_", "-")) or _BY_LANGUAGE.get(primary_language(language))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtkit.corpus.bilingual_xml import is_same_language
 from mtkit.corpus.gettext_files import find_language, is_translated, read_catalog, split_paragraphs
+from mtkit.corpus.language_tags import is_same_language
 from mtkit.documents.accelerators import put_accelerator, take_accelerator
 from mtkit.documents.document import MarkingDocument, Protected, Segment, TranslatedSegment
 from mtkit.documents.options import DocumentOptions

@@ -11,11 +11,11 @@ from typing import Any
 from mtkit.corpus.bilingual_xml import (
     find_child,
     find_xliff_version,
-    is_same_language,
     iter_named,
     local_name,
     parse_xml,
 )
+from mtkit.corpus.language_tags import is_same_language
 from mtkit.documents.document import MarkingDocument, Segment, TranslatedSegment
 from mtkit.documents.inline_xml import fill_inline, split_inline
 from mtkit.documents.options import DocumentOptions

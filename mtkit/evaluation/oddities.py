@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Literal
+
+from mtkit.corpus.word_characters import word_character
 
 Flag = Literal["empty", "untranslated", "repeated"]
 
@@ -14,7 +17,6 @@ _LONGEST_NGRAM = 12
 _LONGEST_STRING = 20
 # A string within a line that stands there five times in a row.
 _LOOP = re.compile(rf"(.{{1,{_LONGEST_STRING}}}?)\1{{4,}}")
-_TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 def find_oddities(hypothesis: str, references: Sequence[str], source: str | None = None) -> list[Flag]:
@@ -46,7 +48,12 @@ def find_oddities(hypothesis: str, references: Sequence[str], source: str | None
 
 
 def _split(text: str) -> list[str]:
-    return _TOKEN.findall(text.casefold())
+    return _build_token().findall(text.casefold())
+
+
+@cache
+def _build_token() -> re.Pattern[str]:
+    return re.compile(rf"{word_character()}+|\S")
 
 
 def _is_word(token: str) -> bool:

@@ -9,9 +9,10 @@ from importlib.util import find_spec
 from itertools import islice
 
 from mtkit.config.evaluation import TokenizerName
+from mtkit.corpus.language_tags import primary_language
 
 # 13a splits at spaces and punctuation; these languages write no spaces between words.
-_CHINESE = {"zh", "yue", "cmn", "wuu"}
+_CHINESE = {"zh", "yue", "wuu", "lzh"}
 _UNSPACED = {*_CHINESE, "ja", "th", "lo", "km", "my", "bo", "dz"}
 _MECAB: dict[str, tuple[TokenizerName, str, str]] = {
     "ja": ("ja-mecab", "MeCab", "ipadic"),
@@ -37,24 +38,20 @@ def choose_tokenizer(
 
     A tokeniser that was asked for is taken. Chinese gets `zh`; Japanese and Korean get MeCab where it is installed,
     else `char`; other languages written without spaces get `char`, which needs no download. Everything else gets
-    `13a`. A language that is not given is guessed from the references, only to warn.
+    `13a`. The language is also guessed from the references, only to warn.
 
     Args:
         tokenize: The tokeniser asked for, if any.
         language: BCP-47 tag of the target language, if known.
         references: Lines of the target language; the first thousand are looked at.
     """
-    primary = _primary(language)
-    known = primary or guess_language(references)
+    primary = None if language is None else primary_language(language)
+    guessed = guess_language(references)
+    known = primary or guessed
     if tokenize is not None:
         if tokenize in ("13a", "intl", "none") and known in _UNSPACED:
             return tokenize, (f"the tokeniser {tokenize} finds no words in {known}, which writes no spaces",)
         return "flores101" if tokenize == "spm" else tokenize, ()  # sacreBLEU's own renaming, which it warns of
-    if primary is None:
-        if known is not None:
-            advice = f"the references look like {known}, which 13a does not suit: give --target-language {known}"
-            return "13a", (advice,)
-        return "13a", ()
     if primary in _CHINESE:
         return "zh", ()
     if primary in _MECAB:
@@ -64,12 +61,15 @@ def choose_tokenizer(
         return "char", (f"BLEU counts characters: {name} is not installed (pip install 'sacrebleu[{primary}]')",)
     if primary in _UNSPACED:
         return "char", (f"BLEU counts characters, as {primary} writes no spaces; --tokenize flores200 counts subwords",)
+    if guessed is not None:
+        advice = f"the references look like {guessed}, which 13a does not suit: give --target-language {guessed}"
+        return "13a", (advice,)
     return "13a", ()
 
 
 def is_unspaced(language: str | None) -> bool:
     """Return whether a language, given by its BCP-47 tag, is written without spaces between words."""
-    return _primary(language) in _UNSPACED
+    return language is not None and primary_language(language) in _UNSPACED
 
 
 def guess_language(lines: Sequence[str]) -> str | None:
@@ -83,8 +83,3 @@ def guess_language(lines: Sequence[str]) -> str | None:
     if counts.total() * 2 <= len(letters):
         return None
     return "ja" if counts["ja"] * 10 >= counts.total() else counts.most_common(1)[0][0]
-
-
-def _primary(language: str | None) -> str | None:
-    """Return the language of a BCP-47 tag without script and region."""
-    return None if language is None else language.lower().split("-")[0]

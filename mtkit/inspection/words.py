@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
+
+from mtkit.corpus.word_characters import word_character
 
 WordKind = Literal["spaces", "signs"]
 
-_PATTERNS = {
-    "spaces": re.compile(r"\S+"),
+
+@cache
+def _build_pattern(kind: WordKind) -> re.Pattern[str]:
+    if kind == "spaces":
+        return re.compile(r"\S+")
     # Letters and digits with inner apostrophes and hyphens, or one sign.
-    "signs": re.compile(r"\w+(?:['-]\w+)*|[^\w\s]"),
-}
+    letters = f"{word_character()}+"
+    return re.compile(rf"{letters}(?:['-]{letters})*|\S")
 
 
 def split_words(text: str, kind: WordKind = "spaces") -> list[str]:
@@ -23,7 +29,7 @@ def split_words(text: str, kind: WordKind = "spaces") -> list[str]:
         kind: `spaces`: what stands between white space. `signs`: punctuation marks are words of their own too; inner
             apostrophes and hyphens are not ("didn't", "twenty-five").
     """
-    return _PATTERNS[kind].findall(text)
+    return _build_pattern(kind).findall(text)
 
 
 def find_words_of(text: str, surfaces: Sequence[str], kind: WordKind = "spaces") -> list[int]:
@@ -36,7 +42,7 @@ def find_words_of(text: str, surfaces: Sequence[str], kind: WordKind = "spaces")
         surfaces: What each token stands for in it, as `Tokenizer.surfaces` returns it.
         kind: See `split_words`.
     """
-    ends = [match.end() for match in _PATTERNS[kind].finditer(text)]
+    ends = [match.end() for match in _build_pattern(kind).finditer(text)]
     words = []
     word = end = 0
     for surface in surfaces:

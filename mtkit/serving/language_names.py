@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mtkit.corpus.language_tags import primary_language
+
 _NAMES = """
 af Afrikaans|am Amharic|ar Arabic|az Azerbaijani|be Belarusian|bg Bulgarian|bn Bengali|br Breton|bs Bosnian|
 ca Catalan|cs Czech|cy Welsh|da Danish|de German|el Greek|en English|eo Esperanto|es Spanish|et Estonian|eu Basque|
@@ -20,8 +22,8 @@ _BY_CODE = dict(entry.strip().split(" ", 1) for entry in _NAMES.split("|"))
 
 def name_language(code: str) -> str:
     """Return the English name of a language: `German` for `de`, `Portuguese (BR)` for `pt-BR`; a rare one's code."""
-    language, _, region = code.replace("_", "-").partition("-")
-    name = _BY_CODE.get(language.lower())
+    _, _, region = code.replace("_", "-").partition("-")
+    name = _BY_CODE.get(primary_language(code))
     if name is None:
         return code
     return f"{name} ({region})" if region else name

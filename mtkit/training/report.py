@@ -5,6 +5,7 @@ from __future__ import annotations
 from mtkit.checkpoint.model_folder import read_model_config
 from mtkit.checkpoint.run_folder import RECIPE_NAME, REPORT_NAME, RunFolder, RunRecord, Validation
 from mtkit.config.model_folder import ModelFolderConfig
+from mtkit.corpus.language_tags import show_direction
 from mtkit.errors import MtkitError
 from mtkit.pages.run_page import build_run_page
 from mtkit.runtime import console
@@ -61,7 +62,7 @@ def build_report(run: RunFolder, *, is_finished: bool, model_scores: Validation 
 def _facts(record: RunRecord, config: ModelFolderConfig) -> list[tuple[str, str]]:
     """Return what a person asks first about a run, as labels and texts."""
     model = config.model
-    languages = f"{config.source_language or '?'} to {config.target_language or '?'}"
+    languages = show_direction((config.source_language, config.target_language))
     layers = f"{model.num_encoder_layers}+{model.num_decoder_layers} layers, {model.d_model} wide, {model.norm}-norm"
     processes = f", {record.processes} processes" if record.processes > 1 else ""
     threads = f", {console.count(record.threads, 'thread')}" if record.device == "cpu" else ""

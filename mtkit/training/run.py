@@ -18,6 +18,7 @@ from mtkit.config.model import build_model_config
 from mtkit.config.model_folder import ModelFolderConfig
 from mtkit.config.recipe import Recipe
 from mtkit.corpus.batching import SpecialIds
+from mtkit.corpus.language_tags import show_direction
 from mtkit.corpus.store import PreparedCorpus
 from mtkit.corpus.subwords import SubwordSampler
 from mtkit.errors import DataError, ModelError, RecipeError
@@ -315,7 +316,8 @@ def _describe(trainer: Trainer, corpus: PreparedCorpus) -> str:
         where += f", {console.count(torch.get_num_threads(), 'thread')}"
     if trainer.processes.count > 1:
         where += f", {trainer.processes.count} processes ({trained.kind})"
+    direction = show_direction((corpus.source_language, corpus.target_language))
     return (
         f"training {layers}, {config.d_model} wide, {config.norm}-norm, {millions:.1f} M parameters, "
-        f"on {len(trainer.reader.split):,} pairs ({corpus.source_language}-{corpus.target_language}); {steps}; {where}"
+        f"on {len(trainer.reader.split):,} pairs ({direction}); {steps}; {where}"
     )

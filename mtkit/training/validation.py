@@ -17,8 +17,10 @@ from mtkit.corpus.store import CorpusSplit, PreparedCorpus
 from mtkit.decoding.request import Request
 from mtkit.decoding.translator import Translator
 from mtkit.errors import DataError
-from mtkit.evaluation.metrics import evaluate
+from mtkit.evaluation.metrics import Evaluator
+from mtkit.evaluation.tokenizers import guess_language
 from mtkit.model.transformer import Transformer, build_model
+from mtkit.runtime import console
 from mtkit.runtime.distributed import Processes
 from mtkit.training.batch_loss import BatchLoss
 
@@ -80,6 +82,15 @@ class Validator:
                 at=corpus.path,
                 fix="prepare the corpus with sentences that are translated",
             )
+        # A language that nobody told is guessed: words without spaces between them would all count as wrong.
+        self._evaluator = Evaluator(
+            self.references,
+            metrics=("bleu", "chrf"),
+            bootstrap_samples=0,
+            target_language=corpus.target_language or guess_language(self.references),
+        )
+        for note in self._evaluator.notes:
+            console.warn(f"validation: {note}")
         self.sample_rows = sorted({part * len(pairs) // (_MAX_SAMPLES + 1) for part in range(1, _MAX_SAMPLES + 1)})
         self._copy: Transformer | None = None
 
@@ -106,13 +117,7 @@ class Validator:
         return ValidationResult(scores, samples)
 
     def _score(self, hypotheses: list[str], loss: float, step: int) -> Validation:
-        scores = evaluate(
-            hypotheses,
-            self.references,
-            metrics=("bleu", "chrf"),
-            bootstrap_samples=0,
-            target_language=self.corpus.target_language,
-        )
+        scores = self._evaluator.score(hypotheses)
         return Validation(step=step, loss=loss, bleu=scores["bleu"].score, chrf=scores["chrf"].score)
 
     def _translate(self, model: Transformer) -> list[str]:

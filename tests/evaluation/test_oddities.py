@@ -54,6 +54,15 @@ def test_numbers_and_codes_may_be_copied():
     assert find_oddities("am 1 2 3 4 5", ["x"], "on 1 2 3 4 5") == []
 
 
+@pytest.mark.parametrize("text", ["मामा ने मेरे लिए किताब लाई।", "दादा-दादी काका के घर गए।", "ดีดีมาก", "từ từ đi"])
+def test_vowel_signs_and_accents_are_parts_of_words(text):
+    assert find_oddities(text, ["यह एक अलग वाक्य है।"], "x") == []
+
+
+def test_one_copied_word_of_many_marks_is_no_copied_phrase():
+    assert find_oddities("हा विद्यार्थी हुशार आहे.", ["तो शिकणारा मुलगा चतुर"], "यह विद्यार्थी चतुर है।") == []
+
+
 def test_scripts_without_spaces_loop_too():
     assert find_oddities("我喜欢我喜欢我喜欢我喜欢我喜欢", ["我喜欢苹果"], "I like apples") == ["repeated"]
     assert find_oddities("我喜欢苹果", ["我很喜欢苹果"], "I like apples") == []

@@ -1,5 +1,6 @@
 import pytest
 
+from mtkit.corpus.language_tags import primary_language
 from mtkit.evaluation import tokenizers
 from mtkit.evaluation.tokenizers import choose_tokenizer, guess_language
 
@@ -20,22 +21,23 @@ def test_most_languages_get_13a(language):
     assert choose_tokenizer(None, language, []) == ("13a", ())
 
 
-@pytest.mark.parametrize("language", ["zh", "zh-Hant", "ZH-cn", "yue"])
+@pytest.mark.parametrize("language", ["zh", "zh-Hant", "ZH-cn", "zh_CN", "zho", "chi", "cmn", "yue", "lzh"])
 def test_chinese_gets_its_own(language):
     assert choose_tokenizer(None, language, []) == ("zh", ())
 
 
-@pytest.mark.parametrize("language", ["ja", "ko", "ja-JP"])
+@pytest.mark.parametrize("language", ["ja", "ko", "ja-JP", "jpn", "kor"])
 def test_japanese_and_korean_get_mecab_where_it_is_installed(mecab, language):
     mecab(True)
-    assert choose_tokenizer(None, language, []) == (f"{language[:2]}-mecab", ())
+    short = primary_language(language)
+    assert choose_tokenizer(None, language, []) == (f"{short}-mecab", ())
     mecab(False)
     name, (note,) = choose_tokenizer(None, language, [])
     assert name == "char"
-    assert f"sacrebleu[{language[:2]}]" in note
+    assert f"sacrebleu[{short}]" in note
 
 
-@pytest.mark.parametrize("language", ["th", "lo", "km", "my", "bo"])
+@pytest.mark.parametrize("language", ["th", "tha", "lo", "km", "my", "bur", "bo"])
 def test_other_languages_without_spaces_get_characters_and_a_note(language):
     name, (note,) = choose_tokenizer(None, language, [])
     assert name == "char"
@@ -60,6 +62,13 @@ def test_an_unknown_language_is_guessed_only_to_warn():
     assert name == "13a"
     assert "--target-language zh" in note
     assert choose_tokenizer(None, None, GERMAN) == ("13a", ())
+
+
+def test_references_of_another_script_than_the_language_are_warned_of():
+    name, (note,) = choose_tokenizer(None, "en", JAPANESE)
+    assert name == "13a"
+    assert "look like ja" in note
+    assert choose_tokenizer(None, "en", GERMAN) == ("13a", ())
 
 
 @pytest.mark.parametrize(

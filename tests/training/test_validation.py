@@ -1,0 +1,37 @@
+"""Validation in languages that BLEU needs to know of."""
+
+import json
+
+import pytest
+
+from mtkit.config.corpus import CorpusSection, TextSource
+from mtkit.config.vocabulary import VocabularySection
+from mtkit.corpus.prepare import prepare_corpus
+from mtkit.training.run import train_model
+
+# Words of one character each, so that a model learns to translate them in no time.
+WORDS = {"dog": "い", "cat": "ね", "man": "お", "red": "あ", "big": "だ", "tree": "き"}
+
+
+@pytest.mark.parametrize("language", [None, "jpn"])
+def test_words_without_spaces_between_them_are_counted(tmp_path, make_recipe, capfd, language):
+    sources = [f"{one} {two} {three} {one}" for one in WORDS for two in WORDS for three in WORDS]
+    for side, lines in (
+        ("source", sources),
+        ("target", ["".join(WORDS[word] for word in line.split()) for line in sources]),
+    ):
+        (tmp_path / side).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    section = CorpusSection(
+        source_language="en",
+        target_language=language,
+        train=[TextSource(source=tmp_path / "source", target=tmp_path / "target")],
+        valid_size=16,
+        test_size=0,
+    )
+    corpus = prepare_corpus(section, VocabularySection(size=40), tmp_path / "corpus").path
+    recipe = make_recipe("training.max_steps=150", "training.validate_every_steps=150", "training.learning_rate=0.01")
+    train_model(corpus, recipe, tmp_path / "run", device="cpu", threads=1)
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    (bleu,) = [record["bleu"] for record in records if record["kind"] == "validation"]
+    assert bleu > 5  # with 13a, for which a line is one word, 0 unless the line is right
+    assert "validation: BLEU counts characters" in capfd.readouterr().err
