@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtkit.config.corpus import FilterSection
-from mtkit.corpus.invisible import is_blank
+from mtkit.corpus.invisible import is_blank, remove_invisible
 
 Mask = npt.NDArray[np.bool_]
 
@@ -61,8 +61,8 @@ def _are_blank(lines: list[str]) -> Mask:
 
 
 def letter_share(line: str) -> float:
-    """Return the share of letters, with their combining marks, among the characters that are not blank."""
-    visible = "".join(line.split())
+    """Return the share of letters, with their combining marks, among the characters that are seen."""
+    visible = "".join(remove_invisible(line).split())
     return len(visible.translate(_LETTERS)) / len(visible) if visible else 0.0
 
 

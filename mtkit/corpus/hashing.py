@@ -25,6 +25,11 @@ def hash_pairs(sources: list[str], targets: list[str]) -> Hashes:
     return _hash(_encode(sources), len(sources)) * _ODD_CONSTANT + _hash(_encode(targets), len(targets))
 
 
+def hash_tag(tag: str | None) -> int:
+    """Return a hash of a tag, 64 bits; 0 for none."""
+    return 0 if tag is None else xxh3_64_intdigest(tag.encode())
+
+
 def hash_normalized(lines: list[str]) -> Hashes:
     """Return a hash of each line that ignores case, Unicode variants, what is invisible, and spacing.
 

@@ -10,9 +10,15 @@ _RANGES = (
     *("\u202a-\u202e", "\u2060-\u206f", "\u3164", "\ufe00-\ufe0f", "\ufeff", "\uffa0", "\ufff0-\ufff8"),
     *("\U0001bca0-\U0001bca3", "\U0001d173-\U0001d17a", "\U000e0000-\U000e0fff"),
 )
+_SPANS = [(ord(span[0]), ord(span[-1])) for span in _RANGES]
 _INVISIBLE = re.compile(f"[{''.join(_RANGES)}]+")
 # Those and white space, in the Basic Multilingual Plane.
-_BLANK = "".join(mark for mark in map(chr, range(0x10000)) if mark.isspace() or _INVISIBLE.match(mark))
+_BLANK = "".join(
+    [
+        *(chr(code) for code in range(0x3001) if chr(code).isspace()),
+        *(chr(code) for low, high in _SPANS for code in range(low, min(high, 0xFFFF) + 1)),
+    ]
+)
 
 
 def remove_invisible(text: str) -> str:

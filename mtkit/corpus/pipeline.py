@@ -25,7 +25,7 @@ from mtkit.corpus.readers import CHUNK_PAIRS, iter_pairs
 from mtkit.corpus.reading import Reading
 from mtkit.corpus.repair import SEPARATORS
 from mtkit.corpus.request import Request
-from mtkit.corpus.splitting import Assignment, PairHashes, assign_pairs
+from mtkit.corpus.splitting import Assignment, PairHashes, assign_pairs, find_copies
 from mtkit.corpus.spool import Spool
 from mtkit.corpus.store import HELD_OUT, HeldOutName
 from mtkit.corpus.tags import Tags, add_tags, collect_tags, find_tag_ids, find_untagged
@@ -75,6 +75,7 @@ def fill_folder(
         del hashes
         findings.dropped.update(assignment.dropped)
         findings.noted.update(assignment.noted)
+        findings.warnings += find_copies(assignment)
         if not assignment.train.any():
             raise _nothing_left(findings)
         source, target = _build_tokenizers(vocabulary, tags, spool, assignment.train)
@@ -143,7 +144,7 @@ def _read_training(corpus: CorpusSection, languages: Languages, spool: Spool, fi
                 kept_sources, kept_targets, dropped = clean_chunk(sources, targets, corpus.filters)
                 findings.dropped.update(dropped)
                 spool.write(kept_sources, kept_targets, section.label)
-                parts.append(PairHashes.of(kept_sources, kept_targets))
+                parts.append(PairHashes.of(kept_sources, kept_targets, section.tag))
         findings.pairs_read += read + reading.left_out.total()
         findings.dropped.update(reading.left_out)
         findings.repaired.update(reading.repaired)

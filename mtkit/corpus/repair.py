@@ -16,8 +16,14 @@ SEPARATORS = {
     "\u2028": "line separator (U+2028)",
     "\u2029": "paragraph separator (U+2029)",
 }
-# SentencePiece stops at the first of these, and takes the second for a space.
-_REPLACED = {**SEPARATORS, "\0": "NUL", "\u2581": "SentencePiece's own space (U+2581)"}
+# SentencePiece stops at the first of these, takes the second for a space, and has no piece for the others.
+UNSPELLABLE = {
+    "\0": "NUL",
+    "\u2581": "SentencePiece's own space (U+2581)",
+    "\u2585": "SentencePiece's own mark (U+2585)",
+    "\x1f": "unit separator",
+}
+_REPLACED = {**SEPARATORS, **UNSPELLABLE}
 CRLF = "CRLF line end"
 LINE_FEED = "line break inside a field"
 

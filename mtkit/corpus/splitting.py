@@ -1,6 +1,6 @@
 """Which pair goes where: duplicates, leakage, and validation and test sets split off the training text.
 
-All is decided on hashes of the lines alone (see `mtkit.corpus.hashing`): 24 bytes a pair, whatever the text weighs.
+All is decided on hashes of the lines alone (see `mtkit.corpus.hashing`): 32 bytes a pair, whatever the text weighs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtkit.config.corpus import CorpusSection
-from mtkit.corpus.hashing import Hashes, hash_normalized, hash_pairs, is_among
+from mtkit.corpus.hashing import Hashes, hash_normalized, hash_pairs, hash_tag, is_among
 from mtkit.corpus.store import HELD_OUT, HeldOutName
 from mtkit.errors import DataError
 
@@ -25,19 +25,31 @@ Judge = Callable[[Mask], Mapping[str, Mask]]
 MAX_SHARE_PAIRS = 2000
 MIN_PAIRS_TO_SPLIT = 10
 
+# What is noted of the pairs whose two sides are one text.
+COPIES = "target copies source, kept"
+
 
 @dataclass(frozen=True)
 class PairHashes:
-    """Hashes of pairs: of the exact pair, and of the normalised source and target; each `(pairs,)` uint64."""
+    """Hashes of pairs, each `(pairs,)` uint64.
+
+    Attributes:
+        pair: Of the exact pair and its tag.
+        source: Of the normalised source.
+        target: Of the normalised target.
+        tag: Of the tag before the source: with another tag a source asks for something else.
+    """
 
     pair: Hashes
     source: Hashes
     target: Hashes
+    tag: Hashes
 
     @classmethod
-    def of(cls, sources: list[str], targets: list[str]) -> PairHashes:
-        """Return the hashes of pairs of lines."""
-        return cls(hash_pairs(sources, targets), hash_normalized(sources), hash_normalized(targets))
+    def of(cls, sources: list[str], targets: list[str], tag: str | None = None) -> PairHashes:
+        """Return the hashes of pairs of lines that have one tag, or none."""
+        tags = np.full(len(sources), hash_tag(tag), np.uint64)
+        return cls(hash_pairs(sources, targets) ^ tags, hash_normalized(sources), hash_normalized(targets), tags)
 
     @classmethod
     def concatenate(cls, parts: list[PairHashes]) -> PairHashes:
@@ -47,6 +59,7 @@ class PairHashes:
             np.concatenate(empty + [part.pair for part in parts]),
             np.concatenate(empty + [part.source for part in parts]),
             np.concatenate(empty + [part.target for part in parts]),
+            np.concatenate(empty + [part.tag for part in parts]),
         )
 
     def __len__(self) -> int:
@@ -100,18 +113,20 @@ def assign_pairs(
     if corpus.filters.duplicates:
         result.drop("duplicate", _find_duplicates(hashes.pair))
     if corpus.filters.max_targets_per_source is not None:
-        surplus = _find_surplus(hashes.source, result.train, corpus.filters.max_targets_per_source)
+        surplus = _find_surplus(hashes.source ^ hashes.tag, result.train, corpus.filters.max_targets_per_source)
         result.drop("too many targets", surplus)
     touches_given = _remove_leakage(hashes, given, corpus, result)
     if judge is not None:
         for reason, fails in judge(result.train.copy()).items():
             result.drop(reason, fails)
+    if not corpus.filters.source_copy:
+        result.noted[COPIES] = int(np.count_nonzero(result.train & (hashes.source == hashes.target)))
     clean_pairs = int(np.count_nonzero(result.train))
     for name in HELD_OUT:
         size = corpus.valid_size if name == "valid" else corpus.test_size
         if name in given or size == 0:
             continue
-        room = _count_room(name, size, clean_pairs)
+        room = _count_room(name, size, clean_pairs, result.dropped)
         rows = _choose_rows(hashes, result.train & ~touches_given, room)
         if len(rows) == 0:
             raise DataError(
@@ -123,6 +138,14 @@ def assign_pairs(
         shares = is_among(hashes.source, hashes.source[rows]) | is_among(hashes.target, hashes.target[rows])
         result.drop(f"shares a sentence with {name}", shares)
     return result
+
+
+def find_copies(assignment: Assignment) -> list[str]:
+    """Return a warning where so many targets are their sources that the text may be the wrong one."""
+    copies, pairs = assignment.noted.get(COPIES, 0), int(np.count_nonzero(assignment.train))
+    if copies * 3 <= pairs:
+        return []
+    return [f"{copies:,} targets are their sources: are these the right files? (corpus.filters.source_copy drops them)"]
 
 
 def _find_duplicates(pair: Hashes) -> Mask:
@@ -166,12 +189,13 @@ def _remove_leakage(
     return touches
 
 
-def _count_room(name: str, size: float, clean_pairs: int) -> int:
+def _count_room(name: str, size: float, clean_pairs: int, dropped: Mapping[str, int]) -> int:
     """Return how many pairs to split off."""
     room = min(MAX_SHARE_PAIRS, max(1, round(size * clean_pairs))) if size < 1 else int(size)
     if clean_pairs < MIN_PAIRS_TO_SPLIT or room > clean_pairs // 2:
+        lost = "".join(f"; {count:,} {reason}" for reason, count in dropped.items() if count)
         raise DataError(
-            f"{clean_pairs:,} clean training pairs are too few to split off {room:,} for corpus.{name}_size",
+            f"{clean_pairs:,} clean training pairs are too few to split off {room:,} for corpus.{name}_size{lost}",
             fix="give more text, or name validation and test files, or do without them: --set corpus.valid_size=0 "
             "--set corpus.test_size=0",
         )

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mtkit.config.corpus import CorpusSection
-from mtkit.config.vocabulary import VocabularySection
+from mtkit.config.vocabulary import RESERVED_SYMBOLS, VocabularySection
 from mtkit.corpus.tokenizer import Tokenizer
 from mtkit.errors import ModelError, RecipeError
-
-# What SentencePiece calls its own symbols: as tags they would take the place of those.
-_RESERVED = {"<pad>", "<unk>", "<s>", "</s>"}
 
 Tags = Mapping[str, str | None]
 
@@ -29,7 +26,7 @@ def collect_tags(corpus: CorpusSection) -> dict[str, str | None]:
     tags: dict[str, str | None] = {}
     places: dict[str, str] = {}
     for place, source in sources:
-        if source.tag in _RESERVED:
+        if source.tag in RESERVED_SYMBOLS:
             raise RecipeError(
                 f"'{source.tag}' is a special symbol of every vocabulary", at=f"{place}.tag", fix="choose another tag"
             )

@@ -21,6 +21,8 @@ _MAX_LINE_BYTES = 64 << 20
 _CHUNK_LINES = 10_000
 
 _FOREIGN_MARKS = {
+    b"\xff\xfe\0\0": ("UTF-32", "convert it: iconv -f UTF-32 -t UTF-8"),
+    b"\0\0\xfe\xff": ("UTF-32", "convert it: iconv -f UTF-32 -t UTF-8"),
     b"\xff\xfe": ("UTF-16", "convert it: iconv -f UTF-16 -t UTF-8"),
     b"\xfe\xff": ("UTF-16", "convert it: iconv -f UTF-16 -t UTF-8"),
     b"\x1f\x8b": ("compressed with gzip", "name it .gz"),
@@ -215,5 +217,6 @@ def _decode(block: bytes, path: Path, lines_before: int) -> str:
         raise DataError(
             f"not UTF-8: byte 0x{block[exc.start]:02x}",
             at=f"{path}:{line}",
-            fix="convert the file (iconv -f LATIN1 -t UTF-8), or remove the line from both sides",
+            fix="convert the file (iconv -f ENCODING -t UTF-8, with its own, such as CP1252, SHIFT_JIS or GB18030), or "
+            "remove the line from both sides",
         ) from exc

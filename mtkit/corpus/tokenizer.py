@@ -30,6 +30,9 @@ _TRAINING_THREADS = 16
 
 _MIN_SIZE = 16  # as the field `vocabulary.size` has it
 
+# A text that cannot give so many pieces gets as many as it can: most of them are characters.
+_SMALL_TEXT = 400
+
 # SentencePiece leaves longer sentences out of its training in silence, by default from 4192 bytes on. What is too long
 # has been filtered and counted before.
 _MAX_SENTENCE_BYTES = 1 << 30
@@ -189,7 +192,9 @@ class Tokenizer:
 
     def surfaces(self, line: str) -> list[str]:
         """Return the text that each token of a line stands for, what is unknown too, with the space before it."""
-        return [piece.surface for piece in self._processor.encode(line, return_type="proto").pieces]
+        # In characters. The pieces themselves, `return_type="proto"`, need the package protobuf.
+        offsets = self._processor.encode(line, return_type="offset_mapping")["offsets"]
+        return [line[start:end] for start, end in offsets]
 
 
 def learn_tokenizer(lines: Iterator[str], section: VocabularySection) -> Tokenizer:
@@ -249,7 +254,8 @@ def _explain(message: str, section: VocabularySection) -> RecipeError:
     if found := re.search(r"value <= (\d+)", message):
         largest = int(found[1])
         return RecipeError(
-            f"this text cannot give a vocabulary of {section.size:,} pieces: {largest:,} is the most",
+            f"this text cannot give a vocabulary of {section.size:,} pieces: {largest:,} is the most, and fewer are "
+            "better: what occurs once teaches nothing",
             at="vocabulary.size",
             fix=_suggest(largest, section),
         )
@@ -258,7 +264,8 @@ def _explain(message: str, section: VocabularySection) -> RecipeError:
         return RecipeError(
             f"a vocabulary of {section.size:,} pieces has no room for the {int(smallest):,} characters and symbols",
             at="vocabulary.size",
-            fix=f"give a size above {smallest}, or a smaller vocabulary.character_coverage",
+            fix=f"give a size well above {smallest}; or leave rare characters to bytes, with "
+            "--set vocabulary.byte_fallback=true --set vocabulary.character_coverage=0.9995",
         )
     return RecipeError(
         f"SentencePiece cannot learn this vocabulary: {message.rpartition('] ')[2].strip() or message}",
@@ -272,7 +279,8 @@ def _suggest(largest: int, section: VocabularySection) -> str:
     if largest < _MIN_SIZE:
         return "give more text"
     more = ", or --set vocabulary.type=bpe, which finds more pieces" if section.type == "unigram" else ""
-    return f"--vocab-size {largest}{more}"
+    good = largest if largest < _SMALL_TEXT else largest // 4
+    return f"--vocab-size {good}{more}"
 
 
 def needs_two_files(source: Tokenizer, target: Tokenizer) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from mtkit.corpus.repair import SEPARATORS
+from mtkit.corpus.invisible import is_blank
+from mtkit.corpus.repair import SEPARATORS, UNSPELLABLE
 from mtkit.decoding.request import Request, to_request
 
 # Lines are read ahead at most so far, in characters; how many lines that may be depends on the batch size.
@@ -13,7 +14,7 @@ WINDOW_CHARACTERS = 1 << 20
 
 _LINE_BREAKS = re.compile("[\n" + "".join(SEPARATORS) + "]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_SPACES = str.maketrans({"\0": " ", "\u2581": " "})  # U+2581 is SentencePiece's own space
+_SPACES = str.maketrans(dict.fromkeys(UNSPELLABLE, " "))
 
 
 def make_one_line(text: str) -> str:
@@ -24,9 +25,11 @@ def make_one_line(text: str) -> str:
 def clean_source(line: str) -> str:
     """Return a line as the model reads it: no line breaks, NUL or lone surrogates, no white space around it.
 
-    A NUL becomes a space, as in the training text, and so does SentencePiece's own space.
+    A NUL becomes a space, as in the training text, and so does what SentencePiece cannot spell. A line in which there
+    is nothing to see is empty.
     """
-    return make_one_line(_SURROGATES.sub("\ufffd", line).translate(_SPACES)).strip()
+    cleaned = make_one_line(_SURROGATES.sub("\ufffd", line).translate(_SPACES)).strip()
+    return "" if is_blank(cleaned) else cleaned
 
 
 def iter_windows(lines: Iterable[str | Request], max_lines: int) -> Iterator[list[Request]]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mtkit.config.corpus import CorpusSection, FilterSection
-from mtkit.corpus.splitting import MAX_SHARE_PAIRS, PairHashes, assign_pairs
+from mtkit.corpus.splitting import MAX_SHARE_PAIRS, PairHashes, assign_pairs, find_copies
 from mtkit.errors import DataError
 
 NO_SPLIT = {"valid_size": 0, "test_size": 0}
@@ -34,6 +34,21 @@ def test_targets_per_source():
     assert result.dropped == {"duplicate": 1, "too many targets": 2}
 
 
+def test_with_another_tag_a_pair_is_another():
+    parts = [PairHashes.of(["a", "b"], ["1", "1"], tag) for tag in ("<2ja>", "<2th>", "<2th>")]
+    filters = FilterSection(max_targets_per_source=1)
+    result = assign_pairs(PairHashes.concatenate(parts), {}, CorpusSection(filters=filters, **NO_SPLIT))
+    assert result.train.tolist() == [True, True, True, True, False, False]
+    assert result.dropped == {"duplicate": 2, "too many targets": 0}
+
+
+def test_targets_that_are_their_sources_are_noted_and_many_of_them_warned_of():
+    result = assign([("a", "a"), ("B", "b"), ("c", "3")], **NO_SPLIT)
+    assert result.noted == {"target copies source, kept": 2}
+    assert "2 targets are their sources" in find_copies(result)[0]
+    assert find_copies(assign([("a", "a"), ("b", "1"), ("c", "3")], **NO_SPLIT)) == []
+
+
 LEAKY = [("SEEN  source", "t1"), ("s2", "Seen Target"), ("s3", "t3"), ("seen source", "seen target")]
 GIVEN = {"test": [("seen source", "seen target")]}
 
@@ -47,7 +62,7 @@ def test_leakage(leakage, kept):
     assert result.train.tolist() == kept
     if leakage == "source":
         assert result.dropped["source in the test set"] == 2
-        assert result.noted == {"only the target in the test set, kept": 1}
+        assert result.noted["only the target in the test set, kept"] == 1
     if leakage == "either":
         assert result.dropped["target in the test set"] == 1
     if leakage == "off":

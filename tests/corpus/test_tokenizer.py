@@ -145,3 +145,11 @@ def test_shared_and_separate_files(tmp_path, tokenizer, lines):
     separate.mkdir()
     save_tokenizers(tokenizer, other, separate)
     assert [len(side) for side in load_tokenizers(separate)] == [80, 60]
+
+
+@pytest.mark.parametrize("line", ["The dog  sees", " ①ﬁ ½ e\u0301\u200d", "犬 sees\u00a0the 👨‍👩‍👧 Hund!", "", " "])
+@pytest.mark.parametrize("settings", [{}, {"byte_fallback": True, "size": 340}, {"normalization": "nmt_nfkc"}])
+def test_surfaces_are_those_of_sentencepiece(lines, line, settings):
+    tokenizer = learn_tokenizer(iter(lines), VocabularySection(**{"size": 60} | settings))
+    processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.serialized)
+    assert tokenizer.surfaces(line) == [piece.surface for piece in processor.encode(line, return_type="proto").pieces]

@@ -203,11 +203,6 @@ def tokenizer(request):
     return learn_tokenizer(iter(LINES), VocabularySection(size=37, type=request.param))
 
 
-def find_surfaces(tokenizer, line):
-    processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.serialized)
-    return [piece.surface for piece in processor.encode(line, return_type="proto").pieces]
-
-
 @pytest.mark.parametrize(
     "line", ["the 犬 runs", "Åse", "Åse runs", "the dog, Åse.", "the Å-Ø dog", "the big dog (ÅÆ) runs.", "the red ÅÆ"]
 )
@@ -216,7 +211,7 @@ def test_unknown_words_come_back_in_their_places(tokenizer, line):
     [token_ids] = tokenizer.encode([line])
     assert tokenizer.unk_id in token_ids
     links = [(place, place) for place in range(len(token_ids))]
-    surfaces = find_surfaces(tokenizer, line)
+    surfaces = tokenizer.surfaces(line)
     replacements = find_replacements(token_ids, links, surfaces, token_ids, tokenizer.unk_id)
     assert set(replacements) == {place for place, token_id in enumerate(token_ids) if token_id == tokenizer.unk_id}
     assert decode_with_replacements(tokenizer, token_ids, replacements) == line
@@ -255,7 +250,7 @@ def test_words_in_a_row_have_a_space_between_them():
 
 def replace(target, links, line, tokenizer):
     [source_ids] = tokenizer.encode([line])
-    return find_replacements(target, links, find_surfaces(tokenizer, line), source_ids, UNK)
+    return find_replacements(target, links, tokenizer.surfaces(line), source_ids, UNK)
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +265,7 @@ def characters():
 def test_a_known_source_word_is_copied_whole_without_its_punctuation(characters):
     line = "the (dog), house"
     [ids] = characters.encode([line])
-    surfaces = find_surfaces(characters, line)
+    surfaces = characters.surfaces(line)
     place = next(place for place, surface in enumerate(surfaces) if "(" in surface)
     assert replace([UNK], [(place + 1, 0)], line, characters) == {0: "dog"}
     assert replace([5, UNK, 6, UNK], [(0, 0), (0, 1), (0, 3)], line, characters) == {1: "the", 3: "the"}
