@@ -166,6 +166,7 @@ class CheckpointState(Section):
     tally: Tally = Tally()
     watch: LossWatch = LossWatch()
     validation: Validation | None = None
+    is_validation_due: bool = Field(False, description="Whether this step's validation was given up, to stop.")
     hashes: dict[str, str] = Field({}, description="SHA-256 of the checkpoint's other files.")
 
 

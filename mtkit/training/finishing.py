@@ -33,7 +33,8 @@ def finish(run: RunFolder, recipe: Recipe, trainer: Trainer) -> None:
     scores: Validation | None = None
     has_report = False
     if trainer.validator is not None:
-        scores = trainer.validator.validate(trainer.trained.model, trainer.state.step, weights).scores
+        result = trainer.validator.validate(trainer.trained.model, trainer.state.step, weights)
+        scores = None if result is None else result.scores
     if processes.is_main:
         parts = read_parts(run.path)
         card = build_model_card(run, recipe, parts.config, weights, chosen, scores)

@@ -59,10 +59,14 @@ class StopRequest:
         return wants_save
 
     def _ask_stop(self, number: int, frame: FrameType | None) -> None:
-        if self.exit_code is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
-        console.warn("stopping after this step, saving a checkpoint (once more stops at once)")
+        is_interrupt = number == signal.SIGINT
+        if self.exit_code is not None:
+            if is_interrupt:
+                raise KeyboardInterrupt
+            return  # launchers and schedulers may ask several times
+        self.exit_code = EXIT_INTERRUPTED if is_interrupt else EXIT_TERMINATED
+        once_more = " (once more stops at once)" if is_interrupt else ""
+        console.warn(f"stopping after this step, saving a checkpoint{once_more}")
 
     def _ask_save(self, number: int, frame: FrameType | None) -> None:
         self._wants_save = True

@@ -115,6 +115,11 @@ class Trainer:
         best_steps = self._validations_since_best()
         is_saved = self.state.step > 0
         self._progress.begin_line()
+        if self.state.is_validation_due:
+            if not self._validate(log, stop):
+                return self._agree_to_stop(stop)
+            best_steps = self._validations_since_best()
+            self._save(writer)
         started, first_step = time.perf_counter(), self.state.step
         while not self._is_stopped_early(log, best_steps):
             paused = time.perf_counter()
@@ -125,7 +130,13 @@ class Trainer:
             wants_stop, wants_save = self.make_update(update, log, stop.exit_code, stop.take_save())
             step = update.step
             self.state = self.state.model_copy(
-                update={"step": step, "epoch": update.epoch, "batch_index": update.index + 1, "validation": None}
+                update={
+                    "step": step,
+                    "epoch": update.epoch,
+                    "batch_index": update.index + 1,
+                    "validation": None,
+                    "is_validation_due": False,
+                }
             )
             is_last = step == self.max_steps
             is_validated = self.validator is not None and (step % validate_every == 0 or is_last)
@@ -135,8 +146,10 @@ class Trainer:
                 self._settle(log)
             if is_logged and self.state.tally.num_steps:
                 self._log_training(log)
-            if is_validated:
-                self._validate(log)
+            if is_validated and (wants_stop or not self._validate(log, stop)):
+                self.state = self.state.model_copy(update={"is_validation_due": True})
+                wants_stop = wants_stop or self._agree_to_stop(stop)
+            elif is_validated:
                 best_steps = self._validations_since_best()
             if is_saved:
                 self._save(writer)
@@ -243,12 +256,22 @@ class Trainer:
         if made is not None:
             self.state = self._checker.check(made, self.state, log)
 
-    def _validate(self, log: TrainingLog) -> None:
-        if self.validator is None:
-            return
+    def _agree_to_stop(self, stop: StopRequest) -> int:
+        """Return the exit code of the signal that some process had; all processes ask this."""
+        codes = self.processes.gather(stop.exit_code)
+        return EXIT_INTERRUPTED if EXIT_INTERRUPTED in codes else EXIT_TERMINATED
+
+    def _validate(self, log: TrainingLog, stop: StopRequest) -> bool:
+        """Validate; return False, in all processes, if that was given up because one was told to stop."""
+        assert self.validator is not None
         started = time.perf_counter()
-        result = self.validator.validate(self.trained.model, self.state.step, self.trained.evaluated_weights())
-        self.state = self.state.model_copy(update={"validation": result.scores})
+        weights = self.trained.evaluated_weights()
+        result = self.validator.validate(
+            self.trained.model, self.state.step, weights, is_stopping=lambda: stop.exit_code is not None
+        )
+        if result is None:
+            return False
+        self.state = self.state.model_copy(update={"validation": result.scores, "is_validation_due": False})
         elapsed = time.perf_counter() - started
         self._progress.clock.validated += elapsed
         values = result.scores.model_dump(exclude={"step"})
@@ -257,6 +280,7 @@ class Trainer:
             self.state.epoch, *self._progress.loss_and_speed(self.state.tally), result.scores, result.samples
         )
         self._progress.clock.validated += time.perf_counter() - started - elapsed  # writing the report is a part of it
+        return True
 
     def _validations_since_best(self) -> int:
         """Return how many validations came after the best one, by the records of the run."""

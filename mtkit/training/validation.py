@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,10 @@ from mtkit.training.batch_loss import BatchLoss
 
 # How many sentences are shown with their translations.
 _MAX_SAMPLES = 4
+
+
+class _StoppedError(Exception):
+    """Leaves a translation that is no longer wanted."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +99,24 @@ class Validator:
         self.sample_rows = sorted({part * len(pairs) // (_MAX_SAMPLES + 1) for part in range(1, _MAX_SAMPLES + 1)})
         self._copy: Transformer | None = None
 
-    def validate(self, model: Transformer, step: int, weights: dict[str, Tensor] | None = None) -> ValidationResult:
+    def validate(
+        self,
+        model: Transformer,
+        step: int,
+        weights: dict[str, Tensor] | None = None,
+        is_stopping: Callable[[], bool] = lambda: False,
+    ) -> ValidationResult | None:
         """Return the scores of a model; all processes take part and get them.
 
         Args:
             model: Left in evaluation mode where it is what is validated.
             step: Noted with the scores.
             weights: What to validate in place of the model's own weights; None for these.
+            is_stopping: Asked between batches whether this process was told to stop: a validation may take longer
+                than whoever says so waits.
+
+        Returns:
+            None, in all processes, if one of them was told to stop before it had done its part.
         """
         if weights is not None:
             self._copy = self._copy or build_model(model.config, is_drawn=False).to(self.device)
@@ -109,8 +125,10 @@ class Validator:
                     parameter.copy_(weights[name])
             model = self._copy
         model.eval()
-        loss = self._loss(model)
-        hypotheses = self._translate(model)
+        loss = self._loss(model, is_stopping)
+        hypotheses = self._translate(model, is_stopping)
+        if hypotheses is None:
+            return None
         scores = self.processes.share(self._score(hypotheses, loss, step) if self.processes.is_main else None)
         assert scores is not None
         samples = [(self.sources[i], hypotheses[i], self.references[i]) for i in self.sample_rows]
@@ -120,21 +138,34 @@ class Validator:
         scores = self._evaluator.score(hypotheses)
         return Validation(step=step, loss=loss, bleu=scores["bleu"].score, chrf=scores["chrf"].score)
 
-    def _translate(self, model: Transformer) -> list[str]:
+    def _translate(self, model: Transformer, is_stopping: Callable[[], bool]) -> list[str] | None:
         """Return the translations of all sentences, in order; each process makes every n-th of them."""
+
+        def go_on(num_done: int) -> None:
+            if is_stopping():
+                raise _StoppedError
+
         translator = Translator(
             model, self.corpus.source_tokenizer, self.corpus.target_tokenizer, self.decoding, self.device
         )
         mine = slice(self.processes.rank, None, self.processes.count)
-        parts = self.processes.gather(translator.translate(self.requests[mine]))
+        try:
+            own = [translation.text for translation in translator.iter_translations(self.requests[mine], go_on)]
+        except _StoppedError:
+            own = None
         hypotheses = [""] * len(self.sources)
-        for rank, part in enumerate(parts):
+        for rank, part in enumerate(self.processes.gather(own)):
+            if part is None:
+                return None
             hypotheses[rank :: self.processes.count] = part
         return hypotheses
 
     @torch.inference_mode()
-    def _loss(self, model: Transformer) -> float:
-        """Return the unsmoothed cross-entropy of the whole set, in nats a target token, EOS included."""
+    def _loss(self, model: Transformer, is_stopping: Callable[[], bool]) -> float:
+        """Return the unsmoothed cross-entropy of the whole set, in nats a target token, EOS included.
+
+        It means nothing where a process is told to stop.
+        """
         total = 0.0
         num_tokens = 0
         for rows in self.batches[self.processes.rank :: self.processes.count]:
@@ -144,5 +175,7 @@ class Validator:
                 nll = BatchLoss(model)(*tensors)[1]
             total += float(nll)
             num_tokens += batch.num_tokens
+            if is_stopping():
+                break
         total, count = self.processes.sum([total, num_tokens])
         return total / count

@@ -22,6 +22,7 @@ from mtkit.training.log import TrainingLog
 from mtkit.training.parallel import TrainedModel
 from mtkit.training.run import train_model
 from mtkit.training.trainer import Trainer
+from mtkit.training.validation import Validator
 
 
 def train(corpus_path, recipe, output, **options):
@@ -158,6 +159,37 @@ def test_a_signal_saves_and_the_run_goes_on_from_there(corpus_path, make_recipe,
     monkeypatch.undo()
     train(corpus_path, recipe, run.path)
     assert read_hash(run) == read_hash(RunFolder(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("step", [10, 20])
+@pytest.mark.parametrize("place", ["update", "loss", "translation"])
+def test_a_validation_is_given_up_for_a_signal_and_made_up_for(
+    corpus_path, make_recipe, tmp_path, monkeypatch, step, place
+):
+    recipe = make_recipe("training.save_every_steps=1000")
+    train(corpus_path, recipe, tmp_path / "whole")
+    kind, name = {
+        "update": (Trainer, "compute_gradients"),
+        "loss": (Validator, "_loss"),
+        "translation": (Validator, "_translate"),
+    }[place]
+    honest, calls = getattr(kind, name), []
+
+    def signalling(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == (step if place == "update" else step // 10):
+            signal.raise_signal(signal.SIGTERM)
+        return honest(self, *arguments)
+
+    monkeypatch.setattr(kind, name, signalling)
+    run = RunFolder(tmp_path / "run")
+    assert train(corpus_path, recipe, run.path).exit_code == 143
+    state = run.read_state(run.list_checkpoints()[-1])
+    monkeypatch.undo()
+    assert (state.step, state.validation) in ((step, None), (step + 1, None))
+    assert state.is_validation_due == (state.step == step)
+    train(corpus_path, recipe, run.path)
+    assert digest(run.path) == digest(tmp_path / "whole")
 
 
 def read_hash(run):
