@@ -210,10 +210,9 @@ class _Search:
         logits = self.model.decode_step(self.newest, self.state)
         log_probs = torch.log_softmax(logits.float(), -1)  # (rows, vocab)
         at_limit = [place for place, s in enumerate(self.live) if number >= s.max_length and not s.is_done]
-        wants_eos = self._find_own_ends(log_probs, at_limit, number)
         for token_id in self.impossible:
             log_probs[:, token_id] = -torch.inf
-        self._filter(log_probs, step, at_limit)
+        wants_eos = self._filter(log_probs, step, at_limit)
         candidates = self.chooser.choose(log_probs, self.totals, step)
         is_eos = candidates.tokens == self.eos_id
         if self.observe is not None:
@@ -238,25 +237,26 @@ class _Search:
         first = torch.tensor(places, device=self.newest.device).unsqueeze(1) * self.beam
         return (first + torch.arange(self.beam, device=self.newest.device)).flatten()
 
-    def _find_own_ends(self, log_probs: Tensor, at_limit: Sequence[int], number: int) -> set[int]:
-        """Return the rows, among those at their maximum length, that the model would end by itself."""
-        free = [place for place in at_limit if len(self.live[place].guidance.prefix) < number]
-        if not free:
-            return set()
-        rows = self._rows_of(free)
-        return set(rows[log_probs[rows].argmax(-1) == self.eos_id].tolist())
+    def _filter(self, log_probs: Tensor, step: Step, at_limit: Sequence[int]) -> set[int]:
+        """Rule out what the filters say, and all but EOS at the maximum length; a row never stays without a token.
 
-    def _filter(self, log_probs: Tensor, step: Step, at_limit: Sequence[int]) -> None:
-        """Rule out what the filters say, and all but EOS at the maximum length; a row never stays without a token."""
+        Returns:
+            The rows at their maximum length that would have ended by themselves.
+        """
         if not self.filters and not at_limit:
-            return
+            return set()
         eos = log_probs[:, self.eos_id].clone()
         for rule_out in self.filters:
             rule_out(log_probs, step)
+        own_ends: set[int] = set()
         if at_limit:
-            log_probs[self._rows_of(at_limit)] = -torch.inf
+            rows = self._rows_of(at_limit)
+            best, tokens = log_probs[rows].max(-1)
+            own_ends = set(rows[(tokens == self.eos_id) & (best > -torch.inf)].tolist())
+            log_probs[rows] = -torch.inf
         stuck = log_probs.amax(-1) == -torch.inf
         log_probs[:, self.eos_id] = torch.where(stuck, eos, log_probs[:, self.eos_id])
+        return own_ends
 
     def _collect(
         self, candidates: Candidates, is_eos: Tensor, log_probs: Tensor, wants_eos: set[int], number: int

@@ -211,6 +211,22 @@ def test_rotation_takes_what_kills_left_behind_and_nothing_else(run):
     assert sorted(leftovers(run)) == ["notes", "step-00000001.kept"]
 
 
+def test_what_a_kill_interrupts_the_rotation_of_is_no_checkpoint_any_more(run, monkeypatch):
+    for step in (1, 2, 3):
+        save_checkpoint(run, snapshot(), state(step))
+
+    def rmtree(folder, **_):
+        (folder / "model.safetensors").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(checkpoint.shutil, "rmtree", rmtree)
+        rotate_checkpoints(run, 1, "bleu")
+    assert steps(run) == [3]
+    rotate_checkpoints(run, 1, "bleu")
+    assert leftovers(run) == []
+
+
 def test_of_equally_good_ones_the_earlier_is_the_better(run):
     for step in range(1, 7):
         save_checkpoint(run, snapshot(), state(step, 5))

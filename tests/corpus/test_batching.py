@@ -28,6 +28,12 @@ def test_batches_are_full(lengths):
             assert (len(rows) + 1) * longest[rows].max() > 600 - 2 * longest[rows].max()
 
 
+def test_a_batch_that_just_fits_is_one():
+    lengths = np.full(9, 4, np.int32)  # 5 with EOS
+    batches = plan_batches(lengths, lengths, batch_tokens=15, seed=1, epoch=0)
+    assert [len(rows) for rows in batches] == [3, 3, 3]
+
+
 def test_the_order_is_a_function_of_seed_and_epoch(lengths):
     def order(seed, epoch):
         return [rows.tolist() for rows in plan_batches(*lengths, batch_tokens=600, seed=seed, epoch=epoch)]
@@ -105,3 +111,10 @@ def test_all_rows_in_order_are_batched_as_none_named(lengths):
     named = plan_batches(*lengths, batch_tokens=600, seed=1, epoch=2, rows=np.arange(500))
     unnamed = plan_batches(*lengths, batch_tokens=600, seed=1, epoch=2)
     assert [batch.tolist() for batch in named] == [batch.tolist() for batch in unnamed]
+
+
+def test_batches_do_not_come_in_the_order_of_length(lengths):
+    longest = np.maximum(*lengths)
+    batches = plan_batches(*lengths, batch_tokens=300, seed=1, epoch=0)
+    places = np.corrcoef(np.arange(len(batches)), [longest[rows].mean() for rows in batches])
+    assert abs(places[0, 1]) < 0.5

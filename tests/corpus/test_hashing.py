@@ -11,6 +11,7 @@ from mtkit.corpus.hashing import hash_normalized, hash_pairs, is_among
         ("½ a", "1⁄2  A"),
         (" a\u00a0b ", "a b"),
         ("ﬁx", "fix"),
+        ("№ 5 costs 3 ㎅", "no 5 costs 3 kb"),
         ("e\u0301", "É"),
         ("a\tb", "a b"),
         ("", " \u3000"),

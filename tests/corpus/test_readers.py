@@ -44,7 +44,7 @@ def test_text_repairs_and_counts(write):
     assert reading.repaired == {"CRLF line end": 2, "line separator (U+2028)": 1}
 
 
-@pytest.mark.parametrize(("left", "right"), [(5, 4), (4, 5), (1, 400), (3, 2)])
+@pytest.mark.parametrize(("left", "right"), [(5, 4), (4, 5), (1, 400), (400, 1), (3, 2)])
 def test_unequal_line_counts(write, left, right):
     with pytest.raises(DataError, match=f"not aligned: {left} lines and {right} lines"):
         read(source=write("x.en", ["a"] * left), target=write("x.de", ["b"] * right))

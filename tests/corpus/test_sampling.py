@@ -96,3 +96,10 @@ def test_an_epoch_is_a_function_of_seed_and_epoch():
     assert draw(1, 5) == draw(1, 5)
     assert draw(1, 5) != draw(1, 6)
     assert draw(1, 5) != draw(2, 5)
+
+
+def test_each_pass_over_a_corpus_has_an_order_of_its_own():
+    rows = draw_rows(CODES, np.array([1 / 3] * 3), seed=1, epoch=0)
+    passes = rows[CODES[rows] == 2].reshape(37, 10)
+    assert all(set(one) == set(passes[0]) for one in passes)
+    assert len({tuple(one) for one in passes.tolist()}) == 37

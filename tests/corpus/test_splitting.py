@@ -146,3 +146,10 @@ def test_nothing_to_split_off():
     pairs = [(f"s{i}", "seen") for i in range(100)]
     with pytest.raises(DataError, match="no training pair is left to split off"):
         assign(pairs, {"test": [("x", "seen")]})
+
+
+def test_a_duplicate_does_not_take_the_place_of_another_target():
+    pairs = [("a", "1"), ("a", "1"), ("a", "2"), ("a", "3")]
+    result = assign(pairs, filters=FilterSection(max_targets_per_source=2), **NO_SPLIT)
+    assert result.train.tolist() == [True, False, True, False]
+    assert result.dropped == {"duplicate": 1, "too many targets": 1}

@@ -156,6 +156,9 @@ def test_damaged_files(folder):
     with pytest.raises(DataError, match="damaged") as caught:
         PreparedCorpus.load(folder)
     assert caught.value.at == str(shard)
+    shard.write_bytes(content + b"\0")
+    with pytest.raises(DataError, match="damaged"):
+        PreparedCorpus.load(folder)
     shard.write_bytes(bytes(len(content)))
     with pytest.raises(DataError, match="a shard of the prepared corpus is damaged"):
         _ = PreparedCorpus.load(folder).train

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,6 +119,15 @@ def test_what_is_drawn_does_not_depend_on_the_company(prepared):
     assert whole == [halves[0][side] + halves[1][side] for side in (0, 1)]
     assert whole == [side[::-1] for side in as_lists(sampler.sample(prepared.train, rows[::-1], seed=1))]
     assert whole != as_lists(sampler.sample(prepared.train, rows, seed=2))
+
+
+def test_each_side_of_each_row_is_drawn_by_itself(tokenizer, lines):
+    split = SimpleNamespace(texts=lambda rows: ([lines[0]] * len(rows), [lines[0]] * len(rows)))
+    sides = SubwordSampler(tokenizer, tokenizer, 0.3).sample(split, np.arange(50), seed=1)
+    sources, targets = ([tuple(ids) for ids in side] for side in as_lists(sides))
+    assert len(set(sources)) > 10
+    assert len(set(targets)) > 10
+    assert sources != targets
 
 
 def test_what_would_be_too_long_is_taken_as_stored(prepared):

@@ -147,6 +147,46 @@ def test_minimum_bayes_risk_orders_by_the_utility(load, sampling):
         load(mbr="chrf")
 
 
+@pytest.fixture
+def found(monkeypatch, load):
+    """Let the search answer every line with "the cat", the likeliest, and "the dog", whose score is the best."""
+    cat, dog = map(tuple, load().target_tokenizer.encode(["the cat", "the dog"]))
+    answer = [Hypothesis(cat, -1.0, -0.9, False), Hypothesis(dog, -2.0, -0.1, False)]
+    monkeypatch.setattr(segments_module, "search", lambda model, src_ids, *_: [answer[:] for _ in src_ids])
+
+
+def test_minimum_bayes_risk_weighs_candidates_by_probability_not_score(load, found):
+    def is_same(hypotheses, references):
+        return np.array([[float(one == other) for other in references] for one in hypotheses])
+
+    assert texts(load(mbr="chrf", n_best=2, utility=is_same), ["x"]) == [["the cat", "the dog"]]
+
+
+def dog_best(hypotheses, references):
+    """A utility by which a dog is a better translation of anything."""
+    return np.array([[float("dog" in text)] * len(references) for text in hypotheses])
+
+
+def test_minimum_bayes_risk_comes_after_what_is_required(load, found):
+    translator = load(mbr="chrf", n_best=2, utility=dog_best)
+    assert texts(translator, ["x"]) == [["the dog", "the cat"]]
+    assert texts(translator, [Request("x", required=["cat"])]) == [["the cat", "the dog"]]
+
+
+def test_minimum_bayes_risk_aligns_what_it_chose(load, found, monkeypatch):
+    aligned = []
+    weigh = segments_module.alignment.weigh
+
+    def note(model, src_ids, targets, *others):
+        aligned.extend(targets)
+        return weigh(model, src_ids, targets, *others)
+
+    monkeypatch.setattr(segments_module.alignment, "weigh", note)
+    translator = load(mbr="chrf", n_best=1, align=True, utility=dog_best)
+    (text,) = translator.translate(["a man"])
+    assert [translator.target_tokenizer.decode(list(ids)) for ids in aligned] == [text] == ["the dog"]
+
+
 def test_minimum_bayes_risk_keeps_constraints_first(load):
     requests = [Request(line, required=["house"]) for line in LINES]
     translator = load(mbr="chrf", mbr_candidates=8, utility=lambda *both: -longest_best(*both), max_length_extra=3)

@@ -17,7 +17,7 @@ def make_handler():
         stream = io.BytesIO()
         output = Output(stream, "out")
         output.write_line("before")
-        return ProblemHandler("left empty", "it is left empty", is_strict, (None, output)), stream
+        return ProblemHandler("left empty", "it is left empty", is_strict, [output]), stream
 
     return make
 

@@ -11,7 +11,8 @@ from mtkit.decoding import scoring
 from mtkit.decoding.ensemble import Ensemble
 from mtkit.decoding.lengths import length_penalty
 from mtkit.decoding.request import Request
-from mtkit.decoding.scoring import Scorer, force
+from mtkit.decoding.score_pipeline import ScoreSummary
+from mtkit.decoding.scoring import Score, Scorer, force
 from mtkit.decoding.translator import Translator
 from mtkit.errors import DataError, DeviceError, ModelError
 
@@ -258,3 +259,11 @@ def test_reading_ahead_is_bounded(load):
     scorer = load(batch_size=2)
     next(scorer.iter_scores(read.append(1) or ("a", "b") for _ in range(1000)))
     assert len(read) == scorer.window_lines == 32
+
+
+def test_a_pair_is_long_where_translation_would_split_it():
+    for num_source_tokens, is_long in ((10, False), (11, False), (12, True)):  # EOS does not count
+        summary = ScoreSummary()
+        score = Score("y", ("y", "</s>"), (-1.0, -1.0), num_source_tokens=num_source_tokens)
+        summary.add("x", score, max_source_tokens=10)
+        assert summary.num_long == is_long

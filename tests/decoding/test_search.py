@@ -110,6 +110,21 @@ def test_maximum_length(make_model, make_sources, run):
     assert cuts == {True, False}
 
 
+def test_a_translation_that_ends_by_itself_in_the_last_place_is_not_cut(make_model, make_sources, run):
+    model, num_ended = make_model(12), 0
+    for source in make_sources(20):
+        ((free,),) = run(model, [source], beam_size=1, max_length_extra=12)
+        if free.is_cut or free.num_tokens < 3:
+            continue
+        num_ended += 1
+        for room, is_cut in ((1, False), (2, True)):  # the ratio gives one token, for EOS
+            ((best,),) = run(
+                model, [source], beam_size=1, max_length_ratio=0.01, max_length_extra=free.num_tokens - room
+            )
+            assert (best.num_tokens, best.is_cut) == (free.num_tokens + 1 - room, is_cut)
+    assert num_ended > 2
+
+
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_a_model_that_gives_no_numbers_is_refused(make_model, make_sources, run, beam_size):
     model = make_model(12)

@@ -28,6 +28,13 @@ def test_parts_are_put_together(had_space, links):
     assert combine_parts(parts, [found[0], part("d e", None, 0)])[0].alignment is None
 
 
+@pytest.mark.parametrize("cut", [(), (0,), (1,), (0, 1)])
+def test_a_line_is_cut_where_any_of_its_parts_is(cut):
+    parts = [Part("a"), Part("b", True)]
+    (line,) = combine_parts(parts, [[Alternative("x", is_cut=place in cut)] for place in range(2)])
+    assert line.is_cut is bool(cut)
+
+
 @pytest.mark.parametrize(("first", "second"), [("a b", " ⁇ c"), ("a b\u00a0", "⁇ c"), ("a b", "\u00a0 ⁇ c")])
 def test_a_translation_that_has_a_space_at_the_seam_begins_a_word(first, second):
     links = ((0, 0), (0, 1))

@@ -164,6 +164,8 @@ def test_an_unknown_metric_is_refused():
 def test_what_looks_wrong_is_noted():
     assert evaluate([""] * 60, REFERENCES).notes == ("all hypotheses are empty",)
     assert "end in ' .'" in evaluate([f"{line} ." for line in HYPOTHESES], REFERENCES).notes[0]
+    few = [f"{line} ." for line in HYPOTHESES] * 2 + HYPOTHESES * 4  # less than half, and more than happens by chance
+    assert "end in ' .'" in evaluate(few, REFERENCES * 6, bootstrap_samples=0, metrics=["bleu"]).notes[0]
     assert evaluate(HYPOTHESES, ["", *REFERENCES[1:]]).notes == ("1 of 60 references are empty",)
     (note,) = evaluate(HYPOTHESES, [REFERENCES, [" ", *REFERENCES[1:]]]).notes
     assert note.startswith("1 of 60 lines are empty in one reference and not in another")

@@ -87,3 +87,8 @@ def test_references_of_another_script_than_the_language_are_warned_of():
 )
 def test_the_script_of_most_letters_decides(lines, language):
     assert guess_language(lines) == language
+
+
+def test_a_tenth_of_kana_is_japanese():
+    assert guess_language(["東京都知事選挙の結果を"]) == "ja"
+    assert guess_language(["東京都知事選挙結果発表日本国民" * 2 + "の"]) == "zh"

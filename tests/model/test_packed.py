@@ -211,3 +211,13 @@ def test_embeddings_that_are_tied_stay_as_they_are(make_model, precision):
     prepare_for_inference(model, precision)
     assert model.source_embedding is model.target_embedding
     assert torch.equal(model.target_embedding.weight, before)
+
+
+@needs_int8
+def test_each_channel_of_int8_weights_has_a_scale_of_its_own():
+    linear = make_linear(bias=False)
+    linear.weight.mul_(torch.logspace(-3, 0, 80).unsqueeze(1))
+    x = make_inputs(64)
+    wanted = reference(linear, x)
+    errors = (Int8Linear(linear)(x).double() - wanted).norm(dim=0)
+    assert (errors <= 0.05 * wanted.norm(dim=0)).all()

@@ -27,6 +27,12 @@ def test_sinusoids_grow_with_the_sequence(make_model):
     assert encoding.max_length is None
 
 
+def test_the_split_layout_outlasts_the_growth(make_model):
+    encoding = make_model(max_positions=4, position_layout="split").source_positions
+    x = torch.zeros(1, 50, 16, dtype=torch.float64)
+    assert torch.allclose(encoding(x)[0], sinusoidal_positions(50, 16, "split").double(), atol=1e-6)
+
+
 def test_a_later_start_shifts_the_positions(make_model):
     encoding = make_model().source_positions
     x = torch.zeros(1, 6, 16, dtype=torch.float64)

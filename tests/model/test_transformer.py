@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from mtkit.model.dropout import Dropout
 from mtkit.model.positions import sinusoidal_positions
 from mtkit.model.transformer import build_model
 
@@ -252,3 +253,21 @@ def test_layers_are_recomputed_in_training_alone(make_model, batch):
         model(*batch)
     model.eval()(*batch).sum().backward()
     assert len(calls) == 4
+
+
+def test_each_dropout_has_its_own_field(make_model):
+    model = make_model(dropout=0.1, attention_dropout=0.2, activation_dropout=0.3)
+    wanted = {"attention.dropout": 0.2, "feed_forward.dropout": 0.3}  # all others are of residuals and embeddings
+    found = {name: module.p for name, module in model.named_modules() if isinstance(module, Dropout)}
+    assert len(found) == 1 + 2 * 4 + 3 * 6  # of the embeddings, and of the layers of encoder and decoder
+    for name, p in found.items():
+        assert p == next((own for end, own in wanted.items() if name.endswith(end)), 0.1), name
+
+
+def test_embeddings_are_dropped_too(make_model, batch):
+    model = make_model(dropout=0.5).train()
+    given = []
+    for layers in (model.encoder_layers, model.decoder_layers):
+        layers[0].register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    model(*batch)
+    assert [(x == 0).double().mean().item() for x in given] == pytest.approx([0.5, 0.5], abs=0.1)

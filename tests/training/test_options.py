@@ -402,13 +402,13 @@ def test_weighted_and_sampled_corpora_are_resumed_bit_for_bit(finish, interrupte
 
 def test_validation_text_is_translated_with_its_tags(two_corpora, make_recipe, tmp_path, monkeypatch):
     translated = []
-    honest = Translator.translate
+    honest = Translator.iter_translations
 
-    def translate(self, requests):
+    def iter_translations(self, requests, advance):
         translated.extend((request.source, request.tag) for request in requests)
-        return honest(self, requests)
+        return honest(self, requests, advance)
 
-    monkeypatch.setattr(Translator, "translate", translate)
+    monkeypatch.setattr(Translator, "iter_translations", iter_translations)
     settings = ["training.max_steps=1", "training.validation_sentences=null"]
     train(two_corpora, make_recipe(*settings), tmp_path / "run")
     expected = [(p.source, {"back": "<bt>", "human": None}[p.corpus]) for p in PreparedCorpus.load(two_corpora).valid]

@@ -27,6 +27,11 @@ def test_inverse_sqrt_is_the_papers():
         assert learning_rate_at(step, training, None) == pytest.approx(papers)
 
 
+def test_inverse_sqrt_falls_from_the_peak_where_the_warmup_was_cut():
+    assert rate(200, "inverse_sqrt", 2000, warmup=1000) == pytest.approx(1e-3)
+    assert rate(800, "inverse_sqrt", 2000, warmup=1000) == pytest.approx(5e-4)
+
+
 def test_linear_and_cosine_fall_to_zero_behind_the_last_step():
     assert rate(551, "linear", 1001) == pytest.approx(1e-3 * (1 - 451 / 902))
     assert rate(1002, "linear", 1001) == 0

@@ -194,6 +194,23 @@ def test_what_loss_is_usual_follows_a_new_level():
     assert not watch.is_spike(3.1)
 
 
+def test_what_loss_is_usual_is_at_first_the_mean_and_the_variance_of_all():
+    losses = np.random.default_rng(1).normal(5, 1, 45).tolist()
+    watch = LossWatch()
+    for loss in losses:
+        watch = watch.add(loss)
+    assert (watch.mean, watch.variance) == pytest.approx((np.mean(losses), np.var(losses)))
+
+
+def test_a_spike_moves_what_is_usual_no_further_than_a_loss_that_is_none():
+    watch = LossWatch()
+    for _ in range(100):
+        watch = watch.add(1.0).add(1.1)
+    after = watch.add(1000.0)
+    assert watch.mean < after.mean < watch.mean + 0.01
+    assert after.is_spike(2.0)
+
+
 def test_measuring_the_rate_changes_nothing(make_trainer):
     trainer = make_trainer()
     before = [p.clone() for p in trainer.trained.parameters]
@@ -253,3 +270,51 @@ def test_the_moving_average_follows_the_weights(make_trainer, log):
         ]
     average = trainer.trained.evaluated_weights().values()
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(average, expected, strict=True))
+
+
+def test_a_skipped_update_leaves_the_average_where_it_was(make_trainer, log):
+    trainer = make_trainer("training.ema_decay=0.9")
+    for step in (1, 2):
+        trainer.make_update(first_update(trainer, step), log)
+    before = [mean.clone() for mean in trainer.trained.average]
+    assert not all(map(torch.equal, before, trainer.trained.parameters))
+    spoil(trainer, float("nan"))
+    trainer.make_update(first_update(trainer, 3), log)
+    assert all(map(torch.equal, before, trainer.trained.average))
+
+
+def test_a_snapshot_stays_as_it_was_while_training_goes_on(make_trainer, log):
+    trainer = make_trainer("training.ema_decay=0.9")
+    trainer.make_update(first_update(trainer), log)
+    taken = trainer.trained.take_snapshot()
+    parts = [taken.weights, taken.optimizer, taken.average]
+    before = [{name: tensor.clone() for name, tensor in part.items()} for part in parts]
+    trainer.make_update(first_update(trainer, 2), log)
+    for part, was in zip(parts, before, strict=True):
+        assert part
+        assert all(torch.equal(tensor, was[name]) for name, tensor in part.items())
+
+
+def test_smaller_micro_batches_hold_from_the_update_on_for_which_they_were_made():
+    entries = [
+        MicroBatch(from_step=step, tokens=tokens, reason="test") for step, tokens in ((1, 100), (5, 50), (9, 25))
+    ]
+    record = build_record(100).model_copy(update={"micro_batches": entries})
+    assert [record.micro_batch_tokens(step) for step in (1, 4, 5, 8, 9, 1000)] == [100, 100, 50, 50, 25, 25]
+
+
+def test_updates_that_are_skipped_now_and_then_end_no_training(make_trainer, log):
+    trainer = make_trainer()
+    spoil(trainer, float("nan"), steps=range(1, 25, 2))
+    for step in range(1, 25):
+        trainer.make_update(first_update(trainer, step), log)
+    trainer._settle(log)
+    assert (trainer.state.skipped_updates, trainer.state.skipped_in_a_row) == (12, 0)
+
+
+def test_dropout_is_drawn_anew_in_each_update(make_trainer):
+    trainer = make_trainer("model.dropout=0.5")
+    trainer.trained.model.eval()  # as a validation leaves it
+    rows = np.arange(24)
+    losses = [float(trainer.compute_gradients(trainer.reader.build(step, 0, 0, rows))[0]) for step in (1, 2, 1)]
+    assert losses[0] == losses[2] != losses[1]

@@ -216,3 +216,11 @@ def test_with_fewer_pairs_than_processes_some_compute_what_does_not_count(make_r
         assert update.num_tokens == (alone.num_tokens if rank == 0 else 0)
         assert update.padded_tokens == (alone.padded_tokens if rank == 0 else 0)
         assert [list(b.rows) for b in update.batches] == [[17]]
+
+
+def test_the_same_pairs_are_segmented_anew_in_each_update(make_reader):
+    reader = make_reader(strength=0.3)
+    first, second, again = (reader.build(step, 0, 0, np.arange(20)) for step in (1, 2, 1))
+    assert is_equal(first, again)
+    for ours, theirs in zip(first.batches[0].tensors[:3], second.batches[0].tensors[:3], strict=True):
+        assert not torch.equal(ours, theirs)
