@@ -107,7 +107,12 @@ class TrainingSection(Section):
     )
     keep_checkpoints: int = Field(5, ge=1, description="Keep so many of the last checkpoints, and as many best ones.")
     best_metric: Literal["bleu", "chrf", "loss"] = Field("bleu", description="What the best checkpoint is best in.")
-    patience: int | None = Field(None, ge=1, description="Stop after so many validations without a better one.")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Stop after so many validations without a better one. Default: 10 where neither max_steps, "
+        "max_epochs nor max_minutes is given, else never.",
+    )
     ema_decay: float | None = Field(
         None,
         gt=0,

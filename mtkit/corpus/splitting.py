@@ -98,6 +98,7 @@ def assign_pairs(
 
     Validation and test sets that are not given are split off by the hash of the normalised source: whole groups of
     equal sources, in the order of their hashes, so that the same pairs are chosen whatever the order of the files.
+    Where some corpora have a tag and some have none, they come from the latter.
     Every other pair that shares a source or a target with them leaves the training text.
 
     Args:
@@ -121,13 +122,16 @@ def assign_pairs(
             result.drop(reason, fails)
     if not corpus.filters.source_copy:
         result.noted[COPIES] = int(np.count_nonzero(result.train & (hashes.source == hashes.target)))
-    clean_pairs = int(np.count_nonzero(result.train))
+    is_plain = np.ones(len(hashes), np.bool_)
+    if (hashes.tag == 0).any():  # a tag beside corpora without one marks what is special: translated back, or noisy
+        is_plain = hashes.tag == 0
+    clean_pairs = int(np.count_nonzero(result.train & is_plain))
     for name in HELD_OUT:
         size = corpus.valid_size if name == "valid" else corpus.test_size
         if name in given or size == 0:
             continue
         room = _count_room(name, size, clean_pairs, result.dropped)
-        rows = _choose_rows(hashes, result.train & ~touches_given, room)
+        rows = _choose_rows(hashes, result.train & is_plain & ~touches_given, room)
         if len(rows) == 0:
             raise DataError(
                 f"no training pair is left to split off for corpus.{name}_size",

@@ -69,7 +69,7 @@ def test_a_recipe_of_two_corpora_with_tags(text, write, tmp_path):
         assert all(pair.source_ids == expected_ids(corpus, pair) for pair in split)
         assert not any("<" in pair.source for pair in split)
     assert {pair.source_ids[0] for pair in corpus.valid} == {pieces.index("<news>")}
-    assert {pair.corpus for pair in corpus.test} == {"human", "back"}
+    assert {pair.corpus for pair in corpus.test} == {"human"}
     recorded = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["corpora"]
     assert recorded == {
         "human": {"pairs": sum(pair.corpus == "human" for pair in corpus.train), "tag": None},
@@ -81,6 +81,14 @@ def test_a_recipe_of_two_corpora_with_tags(text, write, tmp_path):
     assert sum(row[2] for row in rows) == len(corpus.train)
     resolved = load_recipe(recipe)
     assert is_up_to_date(resolved.corpus, resolved.vocabulary, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("human_tag", "held_out"), [(None, {"human"}), ("<hu>", {"human", "back"})])
+def test_held_out_text_is_not_the_special_text_if_there_is_other(text, vocabulary, tmp_path, human_tag, held_out):
+    train = [text("a", 0, 150, name="human", tag=human_tag), text("b", 150, 300, name="back", tag="<bt>")]
+    section = CorpusSection(train=train, valid_size=30, test_size=30)
+    corpus = prepare_corpus(section, vocabulary, tmp_path / "out")
+    assert {pair.corpus for split in (corpus.valid, corpus.test) for pair in split} == held_out
 
 
 def test_an_untagged_corpus_is_encoded_as_ever(corpus, vocabulary, tmp_path):

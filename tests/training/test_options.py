@@ -296,15 +296,18 @@ def test_what_cannot_start_anew_does_not_cost_the_old_run(copy, corpus_path, mak
 
 @pytest.fixture(scope="module")
 def two_corpora(corpus_path, tmp_path_factory):
-    """A prepared corpus of 140 pairs `human` and 60 pairs `back`, these with a tag, as have half of the valid pairs."""
-    folder = tmp_path_factory.mktemp("two")
+    """A prepared corpus of 140 pairs `human` and 60 pairs `back`, these with a tag."""
+    return prepare_two(corpus_path, tmp_path_factory.mktemp("two"), (None, "<bt>"))
+
+
+def prepare_two(corpus_path, folder, tags):
     for side in ("en", "de"):
         lines = (corpus_path.parent / f"train.{side}").read_text(encoding="utf-8").splitlines(keepends=True)
         for name, part in (("human", lines[:140]), ("back", lines[140:])):
             (folder / f"{name}.{side}").write_text("".join(part), encoding="utf-8")
     sources = [
         TextSource(source=folder / f"{name}.en", target=folder / f"{name}.de", name=name, tag=tag)
-        for name, tag in (("human", None), ("back", "<bt>"))
+        for name, tag in zip(("human", "back"), tags, strict=True)
     ]
     section = CorpusSection(source_language="en", target_language="de", train=sources, valid_size=20, test_size=0)
     prepare_corpus(section, VocabularySection(size=50, type="unigram"), folder / "corpus")
@@ -400,7 +403,8 @@ def test_weighted_and_sampled_corpora_are_resumed_bit_for_bit(finish, interrupte
     assert not same(final_weights(plain), final_weights(whole))
 
 
-def test_validation_text_is_translated_with_its_tags(two_corpora, make_recipe, tmp_path, monkeypatch):
+def test_validation_text_is_translated_with_its_tags(corpus_path, make_recipe, tmp_path, monkeypatch):
+    corpus = prepare_two(corpus_path, tmp_path, ("<hu>", "<bt>"))
     translated = []
     honest = Translator.iter_translations
 
@@ -410,9 +414,9 @@ def test_validation_text_is_translated_with_its_tags(two_corpora, make_recipe, t
 
     monkeypatch.setattr(Translator, "iter_translations", iter_translations)
     settings = ["training.max_steps=1", "training.validation_sentences=null"]
-    train(two_corpora, make_recipe(*settings), tmp_path / "run")
-    expected = [(p.source, {"back": "<bt>", "human": None}[p.corpus]) for p in PreparedCorpus.load(two_corpora).valid]
-    assert {tag for _, tag in expected} == {"<bt>", None}
+    train(corpus, make_recipe(*settings), tmp_path / "run")
+    expected = [(p.source, {"back": "<bt>", "human": "<hu>"}[p.corpus]) for p in PreparedCorpus.load(corpus).valid]
+    assert {tag for _, tag in expected} == {"<bt>", "<hu>"}
     assert translated == expected * 2  # at the last step, and with the final model
 
 
