@@ -16,6 +16,7 @@ Library code raises these; `mtkit.cli` alone prints them and exits. Anything els
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,6 +112,6 @@ def writing(path: str | Path) -> Iterator[None]:
         if isinstance(exc, IsADirectoryError):
             raise OutputError("cannot write: it is a folder", at=path, fix="name a file") from exc
         reason = exc.strerror or str(exc)
-        raise OutputError(
-            f"cannot write: {reason}", at=path, fix="free space there or choose another place with -o"
-        ) from exc
+        forbidden = exc.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+        fix = "choose another place with -o" if forbidden else "free space there or choose another place with -o"
+        raise OutputError(f"cannot write: {reason}", at=path, fix=fix) from exc

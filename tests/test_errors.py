@@ -61,3 +61,12 @@ def test_writing_leaves_our_own_errors_alone(tmp_path):
 def test_the_first_line_of_an_exception_that_says_nothing_is_its_name():
     assert first_line(ValueError("\n  one\ntwo\n")) == "one"
     assert first_line(MemoryError()) == "MemoryError"
+
+
+@pytest.mark.parametrize(
+    ("reason", "advises_space"), [(errno.EROFS, False), (errno.EACCES, False), (errno.ENOSPC, True)]
+)
+def test_free_space_is_advised_only_where_it_would_help(reason, advises_space):
+    with pytest.raises(OutputError) as caught, writing("place"):
+        raise OSError(reason, "no")
+    assert ("free space" in caught.value.fix) == advises_space

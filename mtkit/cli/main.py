@@ -213,6 +213,7 @@ def _print_error(error: MtkitError) -> int:
 def _tell(text: str) -> None:
     """Print to stderr, if anybody reads it."""
     try:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        sys.stderr.write(f"{text}\n")  # at once: other processes may write there too
+        sys.stderr.flush()
     except OSError:
         flush_output()

@@ -68,6 +68,11 @@ def iter_bundled_recipes() -> Iterator[Path]:
             return
 
 
+def is_beside_bundled(path: Path) -> bool:
+    """Return whether a path leads into the folder of the recipes that come with mtkit, where no text is."""
+    return any(path.is_relative_to(folder / "recipes") for folder in _SHARE_FOLDERS)
+
+
 def load_recipe(path: str | Path | None, overrides: Sequence[Override] = ()) -> Recipe:
     """Return the recipe of a file with `overrides` laid over it; without a file, defaults with overrides.
 

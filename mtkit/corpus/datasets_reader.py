@@ -100,7 +100,8 @@ def _explain(exc: Exception, source: TextSource) -> DataError:
         return DataError(
             f"cannot reach the data set '{at}' on the hub",
             at=at,
-            fix="check the network, or give files: --source and --target, or a local folder as the data set",
+            fix="check the network; or give files for training, validation and test (--source, --valid-source, "
+            "--test-source and their --…-target), or a local folder as the data set",
         )
     if isinstance(exc, FileNotFoundError):
         return DataError(message, at=at, fix="check the name of the data set, its revision and data_files")

@@ -11,6 +11,7 @@ from stat import S_ISFIFO
 from typing import Any
 
 from mtkit.config.corpus import CorpusSection, TextSource
+from mtkit.config.loading import is_beside_bundled
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.manifest import InputFile
 from mtkit.errors import DataError
@@ -130,7 +131,10 @@ def _describe(path: Path) -> InputFile:
             path=str(path), bytes=status.st_size, sha256=_hash_once(path, status.st_size, status.st_mtime_ns)
         )
     except FileNotFoundError as exc:
-        raise DataError("no such file", at=path, fix="check the path") from exc
+        fix = "check the path"
+        if is_beside_bundled(path):
+            fix = "this recipe wants files of yours: --source and --target, or as its first lines say"
+        raise DataError("no such file", at=path, fix=fix) from exc
     except OSError as exc:
         raise DataError(f"cannot read the file: {exc.strerror}", at=path, fix="check the file") from exc
 

@@ -40,5 +40,13 @@ class Request:
 
 
 def to_request(line: str | Request) -> Request:
-    """Return a line as a request that wishes nothing, and a request as it is."""
-    return Request(line) if isinstance(line, str) else line
+    """Return a line as a request that wishes nothing, and a request as it is.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(line, Request):
+        return line
+    if not isinstance(line, str):
+        raise TypeError(f"a line is a str or a mtkit.Request, not {type(line).__name__}")
+    return Request(line)

@@ -182,6 +182,8 @@ class Translator:
             ModelError: A request's tag is no piece of the source vocabulary.
             DataError: A request's prefix or phrase cannot be produced.
         """
+        if isinstance(lines, str):
+            raise TypeError("give lines, such as a list of str: a single str would be taken for lines of one character")
         for window in iter_windows(lines, self.window_lines):
             for translation in self.translate_window(window, advance):
                 if translation.problem is not None:

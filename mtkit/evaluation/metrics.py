@@ -113,7 +113,10 @@ def evaluate(
 
     Raises:
         DataError: The line counts differ, there is nothing to score, or the tokeniser cannot be had.
+        TypeError: `hypotheses` is a single str.
     """
+    if isinstance(hypotheses, str) or isinstance(references, str):
+        raise TypeError("give lines, such as a list of str: a single str would be taken for lines of one character")
     evaluator = Evaluator(
         references,
         metrics=metrics,

@@ -64,10 +64,19 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
         if not (field == "init_from" and _is_same_start(recipe, record))
     ]
     if record.corpus_fingerprint != corpus.fingerprint:
-        differing.append(("corpus", "the corpus"))
+        differing.append(("corpus", "corpus"))
     ends = all(field in _ENDS for field, _ in differing)
     if not differing:
         return
+    checkpoints = run.list_checkpoints()
+    step = run.step_of(checkpoints[-1]) if checkpoints else 0
+    training = recipe.training
+    if ends and training.max_steps is not None and training.max_steps < step:
+        raise RecipeError(
+            f"the run has made {step:,} updates already, and max_steps={training.max_steps:,} is fewer",
+            at="training.max_steps",
+            fix="give a larger number with --extend, or --restart",
+        )
     if not (ends and extend):
         others = ", ".join(text for field, text in differing if not (extend and field in _ENDS))
         fix = "mtkit train --extend lets it go on to the new end" if ends else "use the same settings to resume it"
@@ -75,15 +84,6 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
             f"the run that stands here was started with another {others}",
             at=run.path,
             fix=f"{fix}, another -o keeps both, --restart (mtkit run: --overwrite) replaces it",
-        )
-    checkpoints = run.list_checkpoints()
-    step = run.step_of(checkpoints[-1]) if checkpoints else 0
-    training = recipe.training
-    if training.max_steps is not None and training.max_steps < step:
-        raise RecipeError(
-            f"the run has made {step:,} updates already, and max_steps={training.max_steps:,} is fewer",
-            at="training.max_steps",
-            fix="give a larger number, or --restart",
         )
     max_steps = training.max_steps
     if training.max_minutes is not None:

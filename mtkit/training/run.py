@@ -107,6 +107,8 @@ def train_model(
             if run.is_run:
                 claims.enter_context(claimed(run.path))
                 _check_run(run, recipe, corpus, restart=restart, extend=extend)
+            elif extend:
+                console.warn(f"no run stands at {run.path} that --extend could lengthen: a new one begins")
         is_new = processes.share(restart or not run.is_run)
         if not is_new and run.is_finished:
             return TrainingOutcome(run.model, was_up_to_date=True)

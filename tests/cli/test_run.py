@@ -156,16 +156,16 @@ def test_an_output_below_a_file_is_an_output_error(run, tiny_recipe, tmp_path):
 def test_the_test_set_is_translated_with_the_tags_of_its_corpora(run, write, tiny_recipe, tmp_path):
     folder = tiny_recipe.parent
     recipe = write("tagged.yaml", tiny_recipe.read_text(encoding="utf-8").partition("\n")[2])
-    corpora = [f"{{source: {folder}/train.en, target: {folder}/train.de, name: plain}}"]
+    corpora = [f"{{source: {folder}/train.en, target: {folder}/train.de, name: plain, tag: <hu>}}"]
     corpora += [f"{{source: {folder}/valid.en, target: {folder}/valid.de, name: back, tag: <bt>}}"]
     corpora = f"corpus: {{source_language: en, target_language: de, train: [{', '.join(corpora)}], test_size: 40}}\n"
     rest = recipe.read_text(encoding="utf-8").partition("vocabulary:")
-    recipe = write("tagged.yaml", corpora + rest[1] + rest[2].replace("size: 36", "size: 40"))
+    recipe = write("tagged.yaml", corpora + rest[1] + rest[2].replace("size: 36", "size: 42"))
     result = run("run", recipe, "-o", tmp_path / "x", *HERE)
     assert result.code == 0, result.err
     corpus = PreparedCorpus.load(tmp_path / "x" / "corpus")
     tags = [corpus.tag_of(pair.corpus) for pair in corpus.test]
-    assert set(tags) == {None, "<bt>"}
+    assert set(tags) == {"<hu>", "<bt>"}
     translator = mtkit.Translator.load(
         tmp_path / "x" / "run", device="cpu", decoding=load_recipe(recipe).decoding, threads=1
     )
@@ -185,3 +185,10 @@ def test_a_training_stopped_at_once_says_how_it_goes_on(run, tiny_recipe, folder
     result = run(command, tiny_recipe, *corpus, *HERE)
     assert result.code == 130
     assert result.err.endswith("warning: stopped at once; the same command goes on from the last checkpoint\n")
+
+
+@pytest.mark.parametrize("recipe", ["multi30k-en-fr", "software-localisation"])
+def test_a_bundled_recipe_without_text_asks_for_it(run, recipe, tmp_path):
+    result = run("run", recipe, "-o", tmp_path / "out")
+    assert result.code == 3
+    assert result.fixes == ["this recipe wants files of yours: --source and --target, or as its first lines say"]

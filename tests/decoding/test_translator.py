@@ -288,3 +288,15 @@ def test_cut_translations_are_marked(load):
 def test_no_model(tmp_path):
     with pytest.raises(ModelError):
         Translator.load(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"), [("the dog", "a single str"), ([None], "not NoneType"), ([b"dog"], "bytes")]
+)
+def test_what_is_no_list_of_lines_is_refused(model_folder, lines, problem):
+    with pytest.raises(TypeError, match=problem):
+        Translator.load(model_folder, device="cpu").translate(lines)
+
+
+def test_the_public_names_are_listed():
+    assert {"Translator", "Scorer", "Request", "PreparedCorpus", "evaluate"} <= set(dir(mtkit))

@@ -185,3 +185,9 @@ def test_a_tokenizer_that_cannot_be_downloaded_is_one_line(monkeypatch, tmp_path
     with pytest.raises(DataError, match="flores200 cannot be downloaded: no network") as caught:
         evaluate(HYPOTHESES, REFERENCES, tokenize="flores200")
     assert "--tokenize" in caught.value.fix
+
+
+@pytest.mark.parametrize("texts", [("abc", ["abc"]), (["abc"], "abc")])
+def test_a_single_text_is_no_list_of_lines(texts):
+    with pytest.raises(TypeError, match="a single str"):
+        evaluate(*texts)

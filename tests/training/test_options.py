@@ -530,6 +530,17 @@ def test_what_is_no_extension_is_refused_and_changes_nothing(
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 
+def test_an_extension_is_not_advised_where_it_would_be_refused(copy, corpus_path, make_recipe):
+    run = copy()
+    with pytest.raises(RecipeError, match="max_steps=15 is fewer"):
+        train(corpus_path, make_recipe("training.max_steps=15"), run.path)
+
+
+def test_an_extension_of_nothing_is_told(corpus_path, make_recipe, tmp_path, capfd):
+    train(corpus_path, make_recipe("training.max_steps=1"), tmp_path / "rum", extend=True)
+    assert "no run stands at" in capfd.readouterr().err
+
+
 def test_killed_between_recipe_and_record_an_extension_is_not_lost(copy, corpus_path, make_recipe, monkeypatch):
     run, recipe = copy(), make_recipe("training.max_steps=21")
     with monkeypatch.context() as patch:
