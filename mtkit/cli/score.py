@@ -52,8 +52,9 @@ def score(
         Literal["none", "mean", "penalty"] | None,
         typer.Option(
             "--normalize",
-            help="The number to tell. none: the log-probability; mean: that a token; penalty: the score, after the "
-            "length penalty. [default: none; penalty for n-best lists, and with --length-penalty]",
+            help="The number to tell. none: the log-probability; mean: the log-probability divided by the number of "
+            "tokens; penalty: the score, after the length penalty. [default: none; penalty for n-best lists, and with "
+            "--length-penalty]",
             show_default=False,
         ),
     ] = None,

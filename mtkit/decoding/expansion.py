@@ -19,7 +19,6 @@ def next_tokens(
     src_ids: Tensor,
     prefixes: Sequence[Phrase],
     count: int,
-    ruled_out: Sequence[int] = (),
     filters: Sequence[LogitFilter] = (),
     guidance: Sequence[Guidance] | None = None,
 ) -> list[list[int]]:
@@ -33,12 +32,11 @@ def next_tokens(
         prefixes: Of each sentence, the target tokens before the position; may be empty.
         count: How many tokens; fewer come back where fewer are possible, none where the model's greatest length has no
             room for one.
-        ruled_out: Tokens that no sentence may have there.
         filters: What else rules tokens out: those of the search, as `build_filters` returns them.
         guidance: Of each sentence, for the filters.
     """
     config = model.config
-    impossible = torch.tensor(sorted({config.pad_id, config.bos_id, config.eos_id, *ruled_out}), device=src_ids.device)
+    impossible = torch.tensor(sorted({config.pad_id, config.bos_id, config.eos_id}), device=src_ids.device)
     last_length = max(map(len, prefixes), default=0)
     if model.max_length is not None:
         last_length = min(last_length, model.max_length - 1)

@@ -152,7 +152,7 @@ class _Search:
         live: The sentences in the batch; those that are done stay until enough are, with rows that are dead.
         totals: `(batch, beam)` float32, log-probability of each hypothesis; -inf for a dead one.
         prefixes: `(rows, capacity)` int64, its tokens.
-        spread: `(rows, capacity)` float32, the log-probability of each of its tokens.
+        token_log_probs: `(rows, capacity)` float32, the log-probability of each of its tokens.
         newest: `(rows,)` int64, its last token.
     """
 
@@ -183,7 +183,7 @@ class _Search:
             self.totals[:, 1:] = -torch.inf
         rows = len(sentences) * beam
         self.prefixes = torch.empty(rows, 16, dtype=torch.int64, device=device)
-        self.spread = torch.empty(rows, 16, device=device)
+        self.token_log_probs = torch.empty(rows, 16, device=device)
         self.newest = torch.full((rows,), model.config.decoder_start_id, device=device)
         self._place_rows()
 
@@ -267,8 +267,15 @@ class _Search:
             return
         rows = self.first_rows[places, 0] + candidates.parents[places, ranks]
         unmet = torch.zeros_like(places) if candidates.num_unmet is None else candidates.num_unmet[places, ranks]
-        spread = torch.cat([self.spread[rows, : number - 1], log_probs[rows, self.eos_id].unsqueeze(1)], 1)
-        tensors = (places, rows, unmet, candidates.log_probs[places, ranks], self.prefixes[rows, : number - 1], spread)
+        per_token = torch.cat([self.token_log_probs[rows, : number - 1], log_probs[rows, self.eos_id].unsqueeze(1)], 1)
+        tensors = (
+            places,
+            rows,
+            unmet,
+            candidates.log_probs[places, ranks],
+            self.prefixes[rows, : number - 1],
+            per_token,
+        )
         penalty = length_penalty(number, self.decoding)
         for place, row, num_unmet, log_prob, token_ids, token_log_probs in zip(
             *(tensor.tolist() for tensor in tensors), strict=True
@@ -301,7 +308,7 @@ class _Search:
             return
         if beam > 1 and not self.decoding.sampling:  # a sample goes on from itself
             self.state.reorder(rows)
-            self.prefixes, self.spread = self.prefixes[rows], self.spread[rows]
+            self.prefixes, self.token_log_probs = self.prefixes[rows], self.token_log_probs[rows]
         self._write(number - 1, self.newest, log_probs[rows, self.newest])
         if num_done and num_done >= _DROP_SHARE * len(self.live):
             self._drop_done()
@@ -310,9 +317,9 @@ class _Search:
         """Extend the hypotheses by their newest tokens."""
         if position == self.prefixes.size(1):
             self.prefixes = torch.cat([self.prefixes, torch.empty_like(self.prefixes)], 1)
-            self.spread = torch.cat([self.spread, torch.empty_like(self.spread)], 1)
+            self.token_log_probs = torch.cat([self.token_log_probs, torch.empty_like(self.token_log_probs)], 1)
         self.prefixes[:, position] = tokens
-        self.spread[:, position] = log_probs
+        self.token_log_probs[:, position] = log_probs
 
     def _end_sentences(self) -> int:
         """Mark the sentences whose result stands, kill what lives of them, and return how many they are.
@@ -342,7 +349,7 @@ class _Search:
         rows = self._rows_of(staying)
         kept = torch.tensor(staying, device=rows.device)
         self.totals, self.newest = self.totals[kept], self.newest[rows]
-        self.prefixes, self.spread = self.prefixes[rows], self.spread[rows]
+        self.prefixes, self.token_log_probs = self.prefixes[rows], self.token_log_probs[rows]
         self.state.keep_sentences(kept)
         self._place_rows()
 

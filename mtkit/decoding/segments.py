@@ -131,7 +131,7 @@ class SegmentTranslator:
         """
         filters = build_filters(self.decoding, self.model.config, guidance, self._suppressed_ids)
         prefixes = [held_to.prefix for held_to in guidance]
-        found = next_tokens(self.model, src_ids, prefixes, self.decoding.n_best, (), filters, guidance)
+        found = next_tokens(self.model, src_ids, prefixes, self.decoding.n_best, filters, guidance)
         options = [
             expand(segment.guidance, tokens)
             if segment.part == 0 and tokens and self._has_room(segment)

@@ -22,8 +22,8 @@ class Kept:
     """How many wishes a translation fulfils.
 
     Attributes:
-        kept: So many …
-        wanted: … of so many.
+        kept: Wishes that it fulfils.
+        wanted: All wishes.
     """
 
     kept: int = 0

@@ -16,8 +16,6 @@ from mtkit.model.transformer import AttentionKind
 from mtkit.runtime import console
 from mtkit.runtime.files import atomic_file
 
-SUFFIXES = (".png", ".svg", ".pdf")
-
 _CELL_INCHES = 0.3
 _SMALL_CELL_INCHES = 0.12
 _DPI = 200
@@ -61,7 +59,7 @@ def draw(
 
     Args:
         explanation: What to draw.
-        path: Its suffix tells the format, one of `SUFFIXES`.
+        path: Its suffix tells the format, `.png`, `.svg` or `.pdf`.
         kind: Of attention.
         layer: From 1; None for the mean of all.
         head: Likewise.

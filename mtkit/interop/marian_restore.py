@@ -16,8 +16,6 @@ from mtkit.interop.marian_export import build_table
 from mtkit.interop.marian_weights import permute_positions
 from mtkit.interop.record import read_record
 
-Parts = tuple[ModelConfig, dict[str, Tensor], tuple[Tokenizer, Tokenizer]]
-
 
 def restore(
     folder: Path, config: ModelConfig, weights: dict[str, Tensor], tokenizers: tuple[Tokenizer, Tokenizer]

@@ -68,15 +68,17 @@ def _finite(value: float | None) -> float | None:
 
 
 def _find_best(validations: Sequence[Mapping[str, Any]], metric: str) -> int | None:
-    """Return the index of the first best validation, among equals by its loss, or None where no score is finite."""
+    """Return the index of the first best validation, among equals by its loss, or None where no score is finite.
+
+    As `Validation.rank` compares them: by all digits, not by those that are shown.
+    """
     sign = -1 if metric == "loss" else 1
-    scores = {i: (_finite(record.get(metric)), _finite(record.get("loss"))) for i, record in enumerate(validations)}
-    found = {
-        i: (sign * score, -math.inf if loss is None else -loss)
-        for i, (score, loss) in scores.items()
-        if score is not None
-    }
-    return max(found, key=lambda i: found[i]) if found else None
+    found = {}
+    for index, record in enumerate(validations):
+        score, loss = record.get(metric), record.get("loss")
+        if score is not None and math.isfinite(score):
+            found[index] = (sign * score, -loss if loss is not None and math.isfinite(loss) else -math.inf)
+    return max(found, key=lambda index: found[index]) if found else None
 
 
 def _thin(items: Sequence[Any], limit: int, kept: int | None = None) -> list[Any]:

@@ -42,13 +42,6 @@ def test_the_most_likely_tokens_behind_prefixes_of_different_lengths(find, model
     assert find(model, count=500) == ranked
 
 
-def test_what_is_ruled_out_is_left_out(find, model):
-    plain = find(model, count=6)
-    ruled_out = [plain[0][0], plain[3][2]]
-    expected = [[token for token in tokens if token not in ruled_out][:4] for tokens in plain]
-    assert find(model, count=4, ruled_out=ruled_out) == expected
-
-
 def test_filters_hold_at_the_position(find, model):
     plain = find(model, count=8)
     guidance = [

@@ -99,6 +99,11 @@ def test_numbers_that_are_not_finite_and_fields_of_older_runs_that_are_missing_l
     assert data["best_step"] == 3
 
 
+def test_the_best_validation_is_best_by_digits_that_are_not_shown():
+    records = [validation(step, bleu=bleu) for step, bleu in ((1, 27.123451), (2, 27.123453), (3, 27.123452))]
+    assert embedded(build_run_page(make_data(records)))["best_step"] == 2
+
+
 @pytest.mark.parametrize(("metric", "best"), [("bleu", 50), ("loss", 30)])
 def test_the_best_validation_is_the_first_best_by_the_metric_of_the_recipe_then_by_the_loss(metric, best):
     scores = {
