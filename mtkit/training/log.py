@@ -107,9 +107,11 @@ class TrainingLog:
         if not self._has_header:
             self.say(_COLUMNS)
             self._has_header = True
+        # Not known of a validation that is made up for, of a run that has just gone on.
+        shown_loss, shown_rate = ("", "") if math.isnan(train_loss) else (f"{train_loss:.3f}", f"{rate:,.0f}")
         self.say(
-            f"{validation.step:>8,} {epoch:>6} {train_loss:>8.3f} {validation.loss:>10.3f} "
-            f"{perplexity(validation.loss):>10.2f} {validation.bleu:>6.2f} {validation.chrf:>6.2f} {rate:>8,.0f}"
+            f"{validation.step:>8,} {epoch:>6} {shown_loss:>8} {validation.loss:>10.3f} "
+            f"{perplexity(validation.loss):>10.2f} {validation.bleu:>6.2f} {validation.chrf:>6.2f} {shown_rate:>8}"
         )
         for source, hypothesis, reference in samples[:_MAX_PRINTED_SAMPLES]:
             self.say(f"           source     {source}")

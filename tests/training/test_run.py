@@ -164,7 +164,7 @@ def test_a_signal_saves_and_the_run_goes_on_from_there(corpus_path, make_recipe,
 @pytest.mark.parametrize("step", [10, 20])
 @pytest.mark.parametrize("place", ["update", "loss", "translation"])
 def test_a_validation_is_given_up_for_a_signal_and_made_up_for(
-    corpus_path, make_recipe, tmp_path, monkeypatch, step, place
+    corpus_path, make_recipe, tmp_path, monkeypatch, capfd, step, place
 ):
     recipe = make_recipe("training.save_every_steps=1000")
     train(corpus_path, recipe, tmp_path / "whole")
@@ -188,8 +188,10 @@ def test_a_validation_is_given_up_for_a_signal_and_made_up_for(
     monkeypatch.undo()
     assert (state.step, state.validation) in ((step, None), (step + 1, None))
     assert state.is_validation_due == (state.step == step)
+    capfd.readouterr()
     train(corpus_path, recipe, run.path)
     assert digest(run.path) == digest(tmp_path / "whole")
+    assert not re.search(r"\bnan\b", capfd.readouterr().err)
 
 
 def read_hash(run):
