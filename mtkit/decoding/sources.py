@@ -11,7 +11,7 @@ from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.tokenizer import Tokenizer
 from mtkit.decoding.lines import clean_source
 from mtkit.decoding.splitting import Part, split_line
-from mtkit.decoding.tags import find_head
+from mtkit.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SourceReader:
         self._tag = decoding.tag
         longest = decoding.max_source_tokens
         self.max_tokens = longest if max_length is None else min(longest, max_length - 1)  # one for EOS
-        find_head(tokenizer, None, decoding.tag)  # a tag that is wrong shows at once
+        _find_head(tokenizer, None, decoding.tag)  # a tag that is wrong shows at once
 
     def read(self, lines: Sequence[str]) -> list[SourceLine]:
         """Return the lines, cleaned and encoded."""
@@ -61,7 +61,7 @@ class SourceReader:
         Raises:
             ModelError: The tag is no piece of the source vocabulary.
         """
-        return find_head(self.tokenizer, line.tag if tag is None else tag, self._tag)
+        return _find_head(self.tokenizer, line.tag if tag is None else tag, self._tag)
 
     def cut(self, line: SourceLine, head: Sequence[int]) -> list[tuple[Part, list[int]]]:
         """Return the parts of a line, as few as fit the model, with their source tokens: head and EOS included.
@@ -83,3 +83,27 @@ class SourceReader:
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return self.tokenizer.encode(texts, threads=torch.get_num_threads())
+
+
+def _find_head(tokenizer: Tokenizer, own: str | None, default: str | None) -> list[int]:
+    """Return what stands before a source: the id of its own tag, else of `decoding.tag`, else nothing.
+
+    Args:
+        tokenizer: Of the source side.
+        own: The tag of this source; None for the default.
+        default: `decoding.tag`.
+
+    Raises:
+        ModelError: The tag is no piece of the source vocabulary.
+    """
+    tag = default if own is None else own
+    if tag is None:
+        return []
+    token_id = tokenizer.find_symbol(tag)
+    if token_id is None:
+        raise ModelError(
+            f"the tag '{tag}' is no piece of the model's source vocabulary",
+            at="decoding.tag" if own is None else None,
+            fix="give a tag of the corpora that the model was trained on, or none",
+        )
+    return [token_id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,8 +12,9 @@ from torch import Tensor
 from mtkit.checkpoint.model_folder import LoadedModel
 from mtkit.config.decoding import DecodingSection
 from mtkit.decoding.alignment import AlignmentStep, Links, link_words, take_step
+from mtkit.decoding.batches import Batcher
 from mtkit.decoding.lines import clean_source
-from mtkit.decoding.tags import find_head
+from mtkit.decoding.sources import SourceReader
 from mtkit.errors import DataError
 from mtkit.inspection.attention import record_attention
 from mtkit.inspection.links import GoldLinks, LinkScore, score_agreement, score_links
@@ -76,7 +78,8 @@ def align_pairs(
 
     Raises:
         DataError: A line is longer than the model can take; its place is its number from 1.
-        ModelError: The tag is no piece of the vocabulary.
+        ModelError: A tag is no piece of the vocabulary.
+        DeviceError: The device's memory does not suffice for a single pair.
     """
     links: dict[Setting, list[Links]] = {setting: [] for setting in settings}
     for weights in iter_weights(loaded, pairs, decoding, words):
@@ -93,43 +96,55 @@ def iter_weights(
 ) -> Iterator[PairWeights | None]:
     """Yield the attention of each pair, in order; None for one with an empty side. Arguments as in `align_pairs`."""
     decoding = decoding or DecodingSection()
-    tag = find_head(loaded.source_tokenizer, None, decoding.tag)
+    reader = SourceReader(loaded.source_tokenizer, decoding, loaded.model.max_length)
+    batcher = Batcher[_Pair](
+        decoding,
+        loaded.device,
+        lambda pair: (len(pair.source), len(pair.target) + 1),
+        name="pair",
+        fix="leave such long lines out, or use --device cpu",
+    )
     for first in range(0, len(pairs), _WINDOW_PAIRS):
-        window = [
-            (clean_source(source), clean_source(target)) for source, target in pairs[first : first + _WINDOW_PAIRS]
-        ]
-        sources = loaded.source_tokenizer.encode([source for source, _ in window], threads=1)
-        targets = loaded.target_tokenizer.encode([target for _, target in window], threads=1)
+        window = pairs[first : first + _WINDOW_PAIRS]
+        sources = reader.read([source for source, _ in window])
+        texts = [clean_source(target) for _, target in window]
+        targets = loaded.target_tokenizer.encode(texts, threads=torch.get_num_threads())
+        ready = []
+        for place, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            if source.token_ids and target:
+                head = reader.find_head(source)
+                ready.append(_Pair(place, reader.close(head, source.token_ids), target, len(head)))
+                _check_length(loaded, max(len(ready[-1].source), len(target) + 1), first + place + 1)
         found: list[PairWeights | None] = [None] * len(window)
-        order = [place for place in range(len(window)) if sources[place] and targets[place]]
-        for place in order:
-            _check_length(loaded, max(len(tag) + len(sources[place]), len(targets[place])) + 1, first + place + 1)
-        order.sort(key=lambda place: len(sources[place]) + len(targets[place]))
-        while order:
-            longest = max(len(tag) + len(sources[order[-1]]), len(targets[order[-1]])) + 1
-            size = max(1, min(decoding.batch_size, decoding.batch_tokens // longest))
-            batch, order = order[-size:], order[:-size]
-            by_layer = _weigh(loaded, [[*tag, *sources[place]] for place in batch], [targets[place] for place in batch])
-            for place, weights in zip(batch, by_layer, strict=True):
-                source, target = window[place]
-                found[place] = PairWeights(
-                    weights[:, :, len(tag) :],
-                    find_words_of(source, loaded.source_tokenizer.surfaces(source), words),
-                    find_words_of(target, loaded.target_tokenizer.surfaces(target), words),
+        for batch in batcher.cut(ready):
+            for pair, weights in zip(batch, batcher.run(partial(_weigh, loaded), batch), strict=True):
+                source_text, target_text = sources[pair.place].text, texts[pair.place]
+                found[pair.place] = PairWeights(
+                    weights,
+                    find_words_of(source_text, loaded.source_tokenizer.surfaces(source_text), words),
+                    find_words_of(target_text, loaded.target_tokenizer.surfaces(target_text), words),
                 )
         yield from found
 
 
-def _weigh(loaded: LoadedModel, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[Tensor]:
-    """Return the mean of the heads for each pair, without EOS: `(layers, 1 + num_target, num_source)`."""
-    config = loaded.model.config
-    with torch.inference_mode():
-        attention = record_attention(
-            loaded.model,
-            [[*source, config.eos_id] for source in sources],
-            [[config.decoder_start_id, *target] for target in targets],
-        )
-        return [of_pair.cross.mean(1)[:, :, :-1] for of_pair in attention]
+@dataclass(frozen=True)
+class _Pair:
+    """A pair in its window: the source with `num_head` tokens before it and EOS, the target without EOS."""
+
+    place: int
+    source: list[int]
+    target: list[int]
+    num_head: int
+
+
+@torch.inference_mode()
+def _weigh(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[Tensor]:
+    """Return the mean of the heads for each pair, without tag and EOS: `(layers, 1 + num_target, num_source)`."""
+    start = loaded.model.config.decoder_start_id
+    attention = record_attention(
+        loaded.model, [pair.source for pair in pairs], [[start, *pair.target] for pair in pairs]
+    )
+    return [of_pair.cross.mean(1)[:, :, pair.num_head : -1] for pair, of_pair in zip(pairs, attention, strict=True)]
 
 
 def _check_length(loaded: LoadedModel, length: int, line: int) -> None:

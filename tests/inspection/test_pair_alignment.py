@@ -50,6 +50,21 @@ def test_a_tag_counts_as_no_word(loaded):
         align_pairs(loaded, PAIRS, [Setting()], DecodingSection(tag="<2fr>"))
 
 
+def test_a_tag_that_a_line_begins_with_is_its_own_and_no_word(loaded, monkeypatch):
+    tokenizer = loaded.source_tokenizer
+    monkeypatch.setattr(
+        type(tokenizer),
+        "split_tag",
+        lambda self, line: ("<2de>", line[6:]) if line.startswith("<2de> ") else (None, line),
+    )
+    source, target = PAIRS[0]
+    (own,) = align_pairs(loaded, [(f"<2de> {source}", target)], [Setting()])[Setting()]
+    assert own == align_pairs(loaded, PAIRS[:1], [Setting()], DecodingSection(tag="<2de>"))[Setting()][0]
+    with pytest.raises(ModelError, match="<2xx>"):
+        monkeypatch.setattr(type(loaded.source_tokenizer), "split_tag", lambda self, line: ("<2xx>", line))
+        align_pairs(loaded, PAIRS[:1], [Setting()])
+
+
 def test_the_best_setting_is_the_one_that_agrees():
     links = {Setting(1): [[(0, 0), (1, 1)]], Setting(2): [[(0, 1), (1, 0)]]}
     gold = [GoldLinks(frozenset({(0, 1), (1, 0)}), frozenset({(0, 1), (1, 0)}))]
