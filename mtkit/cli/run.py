@@ -20,7 +20,7 @@ from mtkit.cli.options import (
     recipe_option,
     replace_texts,
 )
-from mtkit.cli.train import telling_of_interrupts
+from mtkit.cli.training import run_training
 from mtkit.config.model import Preset
 from mtkit.config.recipe import Recipe
 from mtkit.runtime import console
@@ -132,15 +132,10 @@ def _prepare(recipe: Recipe, folder: Path, overwrite: bool, device: DeviceName, 
 
 
 def _train(recipe: Recipe, output: Path, device: DeviceName, threads: int | None, overwrite: bool) -> Path:
-    """Return the finished model; leave the command with the signal's exit code where training was stopped."""
-    from mtkit.training.run import train_model
-
+    """Return the finished model."""
     folder = output / "run"
-    with telling_of_interrupts():
-        outcome = train_model(output / "corpus", recipe, folder, device=device, threads=threads, restart=overwrite)
-    if outcome.model is None:
-        console.say("stopped; the same command goes on from here")
-        raise typer.Exit(outcome.exit_code or 0)
+    outcome = run_training(output / "corpus", recipe, folder, device=device, threads=threads, restart=overwrite)
+    assert outcome.model is not None
     if outcome.was_up_to_date:
         _skip(folder, "finished, same corpus, same settings", "trained")
     return outcome.model

@@ -6,11 +6,21 @@ import ipaddress
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtkit.cli.options import QuietOption, SetOption, ThreadsOption, gather, recipe_option
+from mtkit.cli.options import (
+    MORE_OPTIONS,
+    DecodingRecipeOption,
+    DeviceOption,
+    PrecisionOption,
+    QuietOption,
+    SetOption,
+    ThreadsOption,
+    gather,
+    recipe_option,
+)
 from mtkit.config.decoding import DecodingSection
 from mtkit.errors import ModelError, RecipeError
 from mtkit.runtime import console
@@ -24,7 +34,6 @@ if TYPE_CHECKING:
     from mtkit.serving.service import TranslateLines
 
 _LIMITS = "Limits"
-_MORE = "More options"
 
 
 def serve(
@@ -61,21 +70,13 @@ def serve(
     time_limit: Annotated[
         float, typer.Option("--time-limit", min=0.1, help="Seconds for a request, at most.", rich_help_panel=_LIMITS)
     ] = 60.0,
-    beam_size: Annotated[int | None, recipe_option("decoding.beam_size", "--beam-size", panel=_MORE)] = None,
-    tag: Annotated[str | None, recipe_option("decoding.tag", "--tag", panel=_MORE)] = None,
-    batch_size: Annotated[int | None, recipe_option("decoding.batch_size", "--batch-size", panel=_MORE)] = None,
-    precision: Annotated[
-        Literal["fp32", "bf16", "int8", "auto"] | None,
-        recipe_option("decoding.precision", "--precision", panel=_MORE),
-    ] = None,
-    device: Annotated[
-        DeviceName,
-        typer.Option("--device", help="Where to compute; auto takes a GPU if there is one.", rich_help_panel=_MORE),
-    ] = "auto",
+    beam_size: Annotated[int | None, recipe_option("decoding.beam_size", "--beam-size", panel=MORE_OPTIONS)] = None,
+    tag: Annotated[str | None, recipe_option("decoding.tag", "--tag", panel=MORE_OPTIONS)] = None,
+    batch_size: Annotated[int | None, recipe_option("decoding.batch_size", "--batch-size", panel=MORE_OPTIONS)] = None,
+    precision: PrecisionOption = None,
+    device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", help="Take the decoding section of this recipe.", rich_help_panel=_MORE)
-    ] = None,
+    recipe: DecodingRecipeOption = None,
     set_values: SetOption = None,
     quiet: QuietOption = False,
 ) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mtkit.cli.options import QuietOption, SetOption, ThreadsOption, gather, recipe_option
+from mtkit.cli.training import run_training
 from mtkit.config.model import Preset
-from mtkit.errors import EXIT_INTERRUPTED, RecipeError
+from mtkit.errors import RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
 
@@ -49,24 +48,8 @@ def train(
             "training.max_minutes": ("--max-minutes", max_minutes),
         },
     )
-    from mtkit.training.run import train_model
-
     if restart and extend:
         raise RecipeError("--restart and --extend contradict each other", at="mtkit train", fix="give one of them")
-    with telling_of_interrupts():
-        outcome = train_model(corpus, resolved, output, device=device, threads=threads, restart=restart, extend=extend)
+    outcome = run_training(corpus, resolved, output, device=device, threads=threads, restart=restart, extend=extend)
     if outcome.was_up_to_date:
         console.say(f"{output} is finished and up to date: nothing to do (--restart trains anew)")
-    if outcome.exit_code is not None:
-        console.say("stopped; the same command goes on from here")
-        raise typer.Exit(outcome.exit_code)
-
-
-@contextmanager
-def telling_of_interrupts() -> Iterator[None]:
-    """Say what becomes of a training that a second Ctrl-C stops at once, and exit."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        console.warn("stopped at once; the same command goes on from the last checkpoint")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
