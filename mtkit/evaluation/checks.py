@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
@@ -69,6 +70,16 @@ def _compare_systems(
             yield f"{empty:,} of {len(hypotheses):,} lines of {name} are empty, where the reference is not"
         if (first := seen.setdefault(key, name)) != name and any(key):
             yield f"{first} and {name} hold the same translations"
+        composed = [all(map(_is_composed, lines)) for _, lines in references]
+        if all(composed) and (apart := sum(not _is_composed(line) for line in hypotheses)):
+            yield (
+                f"{apart:,} of {len(hypotheses):,} lines of {name} are not in Unicode's composed form (NFC), as the "
+                "reference is: what looks the same counts as wrong there"
+            )
+
+
+def _is_composed(line: str) -> bool:
+    return unicodedata.is_normalized("NFC", line)
 
 
 def _normalize(lines: Sequence[str]) -> tuple[str, ...]:

@@ -42,3 +42,12 @@ def test_a_source_of_another_length_is_refused():
 )
 def test_what_looks_mixed_up_is_told(systems, references, notes):
     assert check_texts(systems, references, SOURCE) == notes
+
+
+def test_another_unicode_form_than_the_reference_is_told():
+    composed, decomposed = ["Äpfel", "b"], ["A\u0308pfel", "b"]
+    (warning,) = check_texts([("mine", decomposed)], [("ref", composed)])
+    assert "1 of 2 lines of mine" in warning
+    assert "NFC" in warning
+    assert check_texts([("mine", ["Öl", "b"])], [("ref", composed)]) == []
+    assert check_texts([("mine", ["O\u0308l", "b"])], [("ref", decomposed)]) == []
