@@ -7,6 +7,7 @@ import errno
 import gc
 import importlib
 import io
+import os
 import re
 import signal
 import sys
@@ -206,7 +207,9 @@ def flush_output() -> None:
 
 
 def _print_error(error: MtkitError) -> int:
-    _tell(str(error))
+    # A recipe is wrong in all processes alike: of those that torchrun started on a machine, the first one tells.
+    if not (isinstance(error, RecipeError) and os.environ.get("LOCAL_RANK", "0") != "0"):
+        _tell(str(error))
     return error.exit_code
 
 

@@ -206,3 +206,10 @@ def test_quiet_stands_before_or_behind_the_command(run, write):
     ]
     assert [result.code for result in results] == [0, 0, 0]
     assert len({result.out for result in results}) == 1
+
+
+@pytest.mark.parametrize(("rank", "is_told"), [("0", True), ("1", False)])
+def test_of_several_processes_the_first_of_a_machine_tells_what_is_wrong_with_a_recipe(run, monkeypatch, rank, is_told):
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    result = run("train", "--corpus", "corpus", "-o", "run", "--set", "model.presett=tiny")
+    assert (result.code, "presett" in result.err) == (2, is_told)
