@@ -70,6 +70,9 @@ def _describe_corpus(path: Path) -> dict[str, Any]:
         "dropped": manifest.dropped,
         "repaired": manifest.repaired,
         "noted": manifest.noted,
+        "corpora": {
+            name: {"pairs": corpus.pairs, "tag": corpus.tag or "none"} for name, corpus in manifest.corpora.items()
+        },
         "splits": {
             name: {
                 "pairs": split.pairs,

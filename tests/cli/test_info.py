@@ -42,6 +42,7 @@ def test_a_corpus(run, experiment):
     assert described["dropped"]["duplicate"] > 0
     assert described["splits"]["test"]["pairs"] == 10
     assert described["vocabulary"] == {"source": 36, "target": 36}
+    assert [corpus["tag"] for corpus in described["corpora"].values()] == ["none"]
     shown = run("info", experiment / "corpus")
     assert table(shown)["pairs read"] == "120"
     assert "duplicate" in shown.out
