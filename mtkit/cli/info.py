@@ -71,7 +71,9 @@ def _describe_corpus(path: Path) -> dict[str, Any]:
         "repaired": manifest.repaired,
         "noted": manifest.noted,
         "corpora": {
-            name: {"pairs": corpus.pairs, "tag": corpus.tag or "none"} for name, corpus in manifest.corpora.items()
+            name: {"pairs": corpus.pairs, "tag": corpus.tag or "none"}
+            for name, corpus in manifest.corpora.items()
+            if corpus.pairs
         },
         "splits": {
             name: {
