@@ -223,4 +223,4 @@ def _write(links: Sequence[Sequence[tuple[int, int]]], output: Path | None) -> N
     with open_output(output) as stream:
         for of_pair in links:
             stream.write_line(format_links(of_pair))
-    console.say(f"{len(links):,} pairs, {sum(map(len, links)):,} links")
+    console.say(f"{console.count(len(links), 'pair')}, {console.count(sum(map(len, links)), 'link')}")
