@@ -215,6 +215,8 @@ def _print_error(error: MtkitError) -> int:
 
 def _tell(text: str) -> None:
     """Print to stderr, if anybody reads it."""
+    if sys.stderr is None:  # closed: print would turn to standard output
+        return
     try:
         sys.stderr.write(f"{text}\n")  # at once: other processes may write there too
         sys.stderr.flush()

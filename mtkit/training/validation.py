@@ -150,6 +150,7 @@ class Validator:
         )
         mine = slice(self.processes.rank, None, self.processes.count)
         try:
+            go_on(0)  # what was told during the loss counts for a process without sentences, too
             own = [translation.text for translation in translator.iter_translations(self.requests[mine], go_on)]
         except _StoppedError:
             own = None

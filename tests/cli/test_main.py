@@ -213,3 +213,12 @@ def test_of_several_processes_the_first_of_a_machine_tells_what_is_wrong_with_a_
     monkeypatch.setenv("LOCAL_RANK", rank)
     result = run("train", "--corpus", "corpus", "-o", "run", "--set", "model.presett=tiny")
     assert (result.code, "presett" in result.err) == (2, is_told)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such shell")
+def test_with_a_closed_standard_error_results_stay_alone_and_errors_have_their_code(model_folder, tmp_path):
+    (tmp_path / "in.txt").write_bytes(b"the \xff dog\n")  # which is warned of
+    for model, code, lines in ((model_folder, 0, 1), ("nowhere", 4, 0)):
+        command = f"{sys.executable} -m mtkit translate --device cpu --threads 1 --model {model} in.txt 2>&-"
+        done = subprocess.run(["sh", "-c", command], check=False, cwd=tmp_path, stdout=subprocess.PIPE, timeout=60)
+        assert (done.returncode, done.stdout.count(b"\n")) == (code, lines)

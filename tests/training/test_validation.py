@@ -1,4 +1,4 @@
-"""Validation in languages that BLEU needs to know of."""
+"""Validation in languages that BLEU needs to know of, and of a process that is told to stop."""
 
 import json
 
@@ -8,6 +8,7 @@ from mtkit.config.corpus import CorpusSection, TextSource
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.prepare import prepare_corpus
 from mtkit.training.run import train_model
+from mtkit.training.validation import Validator
 
 # Words of one character each, so that a model learns to translate them in no time.
 WORDS = {"dog": "い", "cat": "ね", "man": "お", "red": "あ", "big": "だ", "tree": "き"}
@@ -35,3 +36,17 @@ def test_words_without_spaces_between_them_are_counted(tmp_path, make_recipe, ca
     (bleu,) = [record["bleu"] for record in records if record["kind"] == "validation"]
     assert bleu > 5  # with 13a, for which a line is one word, 0 unless the line is right
     assert "validation: BLEU counts characters" in capfd.readouterr().err
+
+
+def test_a_process_without_sentences_gives_up_too(corpus_path, make_recipe, tmp_path, monkeypatch):
+    honest, given_up = Validator._translate, []
+
+    def without_sentences(self, model, is_stopping):
+        self.requests = []
+        given_up.append(honest(self, model, lambda: True) is None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Validator, "_translate", without_sentences)
+    with pytest.raises(KeyboardInterrupt):
+        train_model(corpus_path, make_recipe("training.max_steps=1"), tmp_path / "run", device="cpu", threads=1)
+    assert given_up == [True]
