@@ -13,6 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -127,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         unwind_on_signals()
         _collect_seldom()
+        if sys.stderr is None:  # closed: print would turn to standard output
+            sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # whatever the locale says, text is UTF-8 here
                 stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -215,8 +218,6 @@ def _print_error(error: MtkitError) -> int:
 
 def _tell(text: str) -> None:
     """Print to stderr, if anybody reads it."""
-    if sys.stderr is None:  # closed: print would turn to standard output
-        return
     try:
         sys.stderr.write(f"{text}\n")  # at once: other processes may write there too
         sys.stderr.flush()

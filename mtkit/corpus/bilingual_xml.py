@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mtkit.corpus.language_tags import Languages, is_same_language, show_direction
+from mtkit.corpus.language_tags import Languages, is_same_direction, is_same_language, show_direction
 from mtkit.errors import DataError
 
 # A text and its translation.
@@ -110,11 +110,10 @@ def find_direction(own: Languages, languages: Languages, name: str | Path) -> bo
     Raises:
         DataError: The file is in other languages.
     """
-    as_it_is, swapped = (list(zip(own, side, strict=True)) for side in (languages, languages[::-1]))
     # What fits only because nothing is known of it says nothing of the direction.
-    if _may_be(swapped) and _is_told(swapped) and not (_may_be(as_it_is) and _is_told(as_it_is)):
+    if _is_told_alike(own, languages[::-1]) and not _is_told_alike(own, languages):
         return True
-    if _may_be(as_it_is):
+    if is_same_direction(own, languages):
         return False
     raise DataError(
         f"the file is {show_direction(own)}, the corpus {show_direction(languages)}",
@@ -123,12 +122,9 @@ def find_direction(own: Languages, languages: Languages, name: str | Path) -> bo
     )
 
 
-def _may_be(pairs: list[tuple[str | None, str | None]]) -> bool:
-    return all(is_same_language(*pair) for pair in pairs)
-
-
-def _is_told(pairs: list[tuple[str | None, str | None]]) -> bool:
-    return any(None not in pair for pair in pairs)
+def _is_told_alike(one: Languages, other: Languages) -> bool:
+    """Return whether two directions may be one, and a side of both is known."""
+    return is_same_direction(one, other) and any(None not in pair for pair in zip(one, other, strict=True))
 
 
 def find_xliff_version(tree: Any, name: str | Path) -> int:

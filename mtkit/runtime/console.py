@@ -62,7 +62,7 @@ def say(message: str) -> None:
 
 def warn(message: str) -> None:
     """Print one line that a person should not miss."""
-    if _is_silent or sys.stderr is None:  # closed: print would turn to standard output
+    if _is_silent:
         return
     try:
         print(f"warning: {message}", file=sys.stderr, flush=True)  # noqa: T201
