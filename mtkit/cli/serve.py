@@ -25,6 +25,7 @@ from mtkit.config.decoding import DecodingSection
 from mtkit.errors import ModelError, RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
+from mtkit.runtime.extras import import_extra
 
 if TYPE_CHECKING:
     from mtkit.decoding.request import Request
@@ -95,15 +96,8 @@ def serve(
     }
     decoding = gather(recipe, set_values, flags).decoding
     _check(decoding)
-    try:
-        import uvicorn  # noqa: F401
-        from fastapi import FastAPI  # noqa: F401
-    except ImportError as exc:
-        raise RecipeError(
-            f"the server needs {exc.name}, which is not installed",
-            at="mtkit serve",
-            fix="install it: pip install 'mtkit[serve]'",
-        ) from exc
+    for name in ("fastapi", "uvicorn"):
+        import_extra(name, "serve", "the server", "mtkit serve")
 
     directions = _read_directions(model)
 

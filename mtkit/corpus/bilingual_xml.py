@@ -9,6 +9,7 @@ from typing import Any
 
 from mtkit.corpus.language_tags import Languages, is_same_direction, is_same_language, show_direction
 from mtkit.errors import DataError
+from mtkit.runtime.extras import import_extra
 
 # A text and its translation.
 Pair = tuple[str, str]
@@ -28,7 +29,8 @@ def parse_xml(content: bytes, name: str | Path) -> Any:
     """Return an `lxml` element tree. Nothing is fetched, and no entity of the file's own is resolved.
 
     Raises:
-        DataError: lxml is missing, or the file is no well-formed XML.
+        DataError: The file is no well-formed XML.
+        RecipeError: lxml is missing.
     """
     etree = import_etree(name)
     try:
@@ -61,15 +63,9 @@ def import_etree(name: str | Path) -> Any:
     """Return `lxml.etree`.
 
     Raises:
-        DataError: lxml is missing.
+        RecipeError: lxml is missing.
     """
-    try:
-        from lxml import etree
-    except ModuleNotFoundError as exc:
-        raise DataError(
-            "reading XLIFF and TMX needs the package lxml", at=name, fix='install it: pip install "mtkit[formats]"'
-        ) from exc
-    return etree
+    return import_extra("lxml.etree", "formats", "reading XLIFF and TMX", name)
 
 
 def explain_syntax_error(exc: Exception, name: str | Path) -> DataError:

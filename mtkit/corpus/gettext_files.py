@@ -12,6 +12,7 @@ from typing import Any
 from mtkit.corpus.bilingual_xml import Pair, find_direction
 from mtkit.corpus.language_tags import Languages
 from mtkit.errors import DataError
+from mtkit.runtime.extras import import_extra
 
 _LINE = re.compile(r"\(line (\d+)\)")
 _PARAGRAPHS = re.compile(r"\n[^\S\n]*(?:\n\s*|(?=[-*•]\s))")
@@ -27,14 +28,10 @@ def read_catalog(content: bytes, name: str | Path) -> Any:
         name: Of the file, for messages.
 
     Raises:
-        DataError: polib is missing, or the file is damaged.
+        DataError: The file is damaged.
+        RecipeError: polib is missing.
     """
-    try:
-        import polib
-    except ModuleNotFoundError as exc:
-        raise DataError(
-            "reading gettext catalogs needs the package polib", at=name, fix='install it: pip install "mtkit[formats]"'
-        ) from exc
+    polib = import_extra("polib", "formats", "reading gettext catalogs", name)
     declared = _CHARSET.search(content)
     encoding = declared[1].decode() if declared and declared[1] != b"CHARSET" else "utf-8"
     try:
@@ -109,7 +106,8 @@ def read_target_language(content: bytes, name: str | Path) -> str | None:
     """Return the language that a catalog is a translation into, by its header alone: the first message.
 
     Raises:
-        DataError: polib is missing, or the header is damaged.
+        DataError: The header is damaged.
+        RecipeError: polib is missing.
     """
     header = _HEADER.match(content)
     return find_language(read_catalog(header[0] if header else content, name))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from mtkit.errors import DataError
+from mtkit.runtime.extras import import_extra
 
 _BLOCK_BYTES = 4 << 20
 _MAX_LINE_BYTES = 64 << 20
@@ -156,12 +157,7 @@ class _ZstdReader:
     """Reads zstd frames, and notices when the last one is cut: zstandard's own reader takes that for the end."""
 
     def __init__(self, raw: IO[bytes], path: Path) -> None:
-        try:
-            import zstandard
-        except ModuleNotFoundError as exc:
-            raise DataError(
-                "reading .zst needs the package zstandard", at=path, fix='install it: pip install "mtkit[zstd]"'
-            ) from exc
+        zstandard = import_extra("zstandard", "zstd", "reading .zst", path)
         self._raw = raw
         self._decompressor = zstandard.ZstdDecompressor()
         self._frame: Any = None

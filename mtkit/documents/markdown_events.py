@@ -16,7 +16,7 @@ from mtkit.documents.document import Protected
 from mtkit.documents.html_tokens import tokenize_html
 from mtkit.documents.open_elements import is_foreign, is_opaque, is_void, says_no
 from mtkit.documents.slots import PairFinder, Slot, collapse_blanks, iter_text_slots
-from mtkit.errors import DataError
+from mtkit.runtime.extras import import_extra
 
 _INLINE = {"Emphasis", "Strong", "Strikethrough", "Superscript", "Subscript", "Link", "Image"}
 _MARKS = {"Emphasis": 1, "Strong": 2, "Superscript": 1, "Subscript": 1}
@@ -99,12 +99,7 @@ def read_runs(text: str) -> list[Run]:
 
 
 def _iter_events(text: str) -> Iterator[_Event]:
-    try:
-        import pyromark
-    except ImportError as exc:
-        raise DataError(
-            "Markdown needs the package pyromark, which is not installed", fix="pip install 'mtkit[formats]'"
-        ) from exc
+    pyromark = import_extra("pyromark", "formats", "Markdown")
     options = pyromark.Options
     skipped = 1 if text.startswith("\ufeff") else 0
     parsed = pyromark.events_with_range(

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from mtkit.decoding.splitting import UNSPACED
 from mtkit.documents.slots import Slot, cut_slots, has_words, trim_slots
-from mtkit.errors import DataError
+from mtkit.runtime.extras import import_extra
 
 _NOT_BLANK = re.compile(r"\S")
 
@@ -24,14 +24,9 @@ def find_sentence_ends(text: str, language: str | None = None) -> list[int]:
         language: ISO 639-1 code; the rules of English if not given, those of a related language if unknown.
 
     Raises:
-        DataError: sentencex is not installed.
+        RecipeError: sentencex is not installed.
     """
-    try:
-        import sentencex
-    except ImportError as exc:
-        raise DataError(
-            "documents need the package sentencex, which is not installed", fix="pip install 'mtkit[formats]'"
-        ) from exc
+    sentencex = import_extra("sentencex", "formats", "splitting a document into sentences")
     sentences = list(sentencex.segment(language or "en", text))
     if "".join(sentences) != text:
         return []

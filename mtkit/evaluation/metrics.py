@@ -112,7 +112,8 @@ def evaluate(
         target_language: BCP-47 tag.
 
     Raises:
-        DataError: The line counts differ, there is nothing to score, or the tokeniser cannot be had.
+        DataError: The line counts differ, there is nothing to score, or the tokeniser cannot be downloaded.
+        RecipeError: The tokeniser needs a package that is missing.
         TypeError: `hypotheses` is a single str.
     """
     if isinstance(hypotheses, str) or isinstance(references, str):
@@ -272,8 +273,8 @@ def _build_metric(name: MetricName, tokenize: str, lowercase: bool, streams: lis
                 ) from exc
             except (RuntimeError, ImportError) as exc:
                 extra = tokenize.partition("-")[0]
-                raise DataError(
-                    f"the tokeniser {tokenize} is not installed", fix=f"pip install 'sacrebleu[{extra}]'"
+                raise RecipeError(
+                    f"the tokeniser {tokenize} is not installed", fix=f'install it: pip install "sacrebleu[{extra}]"'
                 ) from exc
         case "chrf":
             return CHRF(word_order=2, lowercase=lowercase, references=streams)

@@ -10,10 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from mtkit.errors import DataError, RecipeError
+from mtkit.errors import DataError
 from mtkit.inspection.explanation import Explanation
 from mtkit.model.transformer import AttentionKind
 from mtkit.runtime import console
+from mtkit.runtime.extras import import_extra
 from mtkit.runtime.files import atomic_file
 
 _CELL_INCHES = 0.3
@@ -72,7 +73,7 @@ def draw(
         DataError: The sentence has no such word.
         OutputError: The file cannot be written.
     """
-    matplotlib = _import_matplotlib()
+    matplotlib = import_extra("matplotlib", "plot", "a picture (.html does without)", path)
     with matplotlib.rc_context(_style()), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if word is not None:
@@ -107,16 +108,6 @@ def draw(
 def _needs_shaping(text: str) -> bool:
     """Return whether letters stand in another order than they are typed in: in right-to-left and in Indic scripts."""
     return any(unicodedata.bidirectional(one) in ("R", "AL") or unicodedata.category(one) == "Mc" for one in text)
-
-
-def _import_matplotlib() -> Any:
-    try:
-        import matplotlib as mpl
-    except ImportError as exc:
-        raise RecipeError(
-            "pictures need matplotlib, which is not installed", at="-o", fix="pip install 'mtkit[plot]', or write .html"
-        ) from exc
-    return mpl
 
 
 def _style() -> dict[str, Any]:

@@ -17,10 +17,10 @@ from mtkit.checkpoint.model_folder import CARD_NAME, ModelParts, load_model, rea
 from mtkit.checkpoint.run_folder import find_model
 from mtkit.config.model import ModelConfig
 from mtkit.corpus.tokenizer import SHARED_FILE, SOURCE_FILE, TARGET_FILE, Tokenizer, needs_two_files, save_tokenizers
-from mtkit.errors import RecipeError
 from mtkit.interop.record import describe_origin, stands_there, write_record
 from mtkit.model.positions import sinusoidal_positions
 from mtkit.model.transformer import Transformer
+from mtkit.runtime.extras import import_extra
 from mtkit.runtime.files import atomic_folder
 from mtkit.version import __version__
 
@@ -231,12 +231,4 @@ not reached; CTranslate2's length penalties are others.
 
 
 def _import_ctranslate2() -> Any:
-    try:
-        import ctranslate2
-    except ImportError as exc:
-        raise RecipeError(
-            "exporting to CTranslate2 needs the package ctranslate2",
-            at="--to ctranslate2",
-            fix="install it: pip install 'mtkit[ct2]'",
-        ) from exc
-    return ctranslate2
+    return import_extra("ctranslate2", "ct2", "exporting to CTranslate2", "--to ctranslate2")

@@ -325,7 +325,7 @@ def test_systems_of_the_same_name_are_kept_apart(run, files, write):
         (["good", "-r", "ref", "--metric", "meteor"], 2, "must be 'bleu', 'chrf' or 'ter', not 'meteor'"),
         (["good", "-r", "ref", "--set", "evaluation.seed=x"], 2, "'evaluation.seed' must be a valid integer"),
         (["good", "-r", "ref", "--save", "good"], 7, "cannot write"),
-        (["good", "-r", "ref", "--tokenize", "ja-mecab"], 3, "ja-mecab is not installed"),
+        (["good", "-r", "ref", "--tokenize", "ja-mecab"], 2, "ja-mecab is not installed"),
         (["good", "-r", "ref", "--json", "--markdown"], 2, "--json and --markdown exclude each other"),
         (["good", "-r", "ref", "--source", "ref"], 3, "the reference is the source"),
         (["good", "-r", "ref", "--source", "short"], 3, "the source has 2 lines, the reference 4"),

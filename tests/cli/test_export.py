@@ -116,7 +116,7 @@ def test_without_the_package_the_extra_is_named(run, model_folder, tmp_path, mon
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     result = run("export", model_folder, "-o", tmp_path / "out", "--to", "ctranslate2")
     assert result.code == 2
-    assert result.fixes == ["install it: pip install 'mtkit[ct2]'"]
+    assert result.fixes == ['install it: pip install "mtkit[ct2]"']
     assert not (tmp_path / "out").exists()
 
 

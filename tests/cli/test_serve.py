@@ -162,5 +162,5 @@ def test_mistakes_are_told_in_one_line(run, make_model, model_folder, tmp_path):
 def test_without_the_extra_it_is_named(run, make_model, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     result = run("serve", "--model", make_model("en", "de"), *FAST)
-    assert (result.code, result.fixes) == (2, ["install it: pip install 'mtkit[serve]'"])
-    assert "the server needs uvicorn, which is not installed" in result.err
+    assert (result.code, result.fixes) == (2, ['install it: pip install "mtkit[serve]"'])
+    assert "the server needs the package uvicorn, which is not installed" in result.err

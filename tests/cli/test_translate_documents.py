@@ -182,7 +182,7 @@ def test_a_missing_file_is_told(translate):
 def test_a_missing_package_names_the_extra(translate, write, monkeypatch, package, name, text):
     monkeypatch.setitem(sys.modules, package, None)
     result = translate(write(name, text))
-    assert (result.code, result.fixes) == (3, ['install it: pip install "mtkit[formats]"'])
+    assert (result.code, result.fixes) == (2, ['install it: pip install "mtkit[formats]"'])
 
 
 def test_what_is_left_is_named(translate, write):

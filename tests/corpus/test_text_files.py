@@ -7,7 +7,7 @@ import zstandard
 
 from mtkit.corpus import text_files
 from mtkit.corpus.text_files import iter_line_chunks
-from mtkit.errors import DataError
+from mtkit.errors import DataError, RecipeError
 
 LINES = ["eins", "zwei äöü", "", "vier\u2028x", "fünf\x85y\x0bz", "sechs\r"]
 
@@ -76,7 +76,7 @@ def test_zstd_names_its_extra(tmp_path, monkeypatch):
     path = tmp_path / "x.zst"
     path.write_bytes(zstandard.compress(b"x\n"))
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(RecipeError) as caught:
         read(path)
     assert "mtkit[zstd]" in caught.value.fix
 

@@ -10,7 +10,7 @@ from mtkit.corpus.prepare import prepare_corpus
 from mtkit.corpus.readers import iter_pairs
 from mtkit.corpus.reading import Reading
 from mtkit.corpus.translation_memory import read_languages
-from mtkit.errors import DataError
+from mtkit.errors import DataError, RecipeError
 
 CATALOG = r"""
 msgid ""
@@ -270,7 +270,7 @@ def test_without_the_packages_the_extra_is_named(write, monkeypatch):
 
     for package, name, text in (("polib", "a.po", CATALOG), ("lxml", "a.tmx", MEMORY)):
         monkeypatch.setitem(sys.modules, package, None)
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(RecipeError) as caught:
             read(write(name, text))
         assert caught.value.fix == 'install it: pip install "mtkit[formats]"'
 
