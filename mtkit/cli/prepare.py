@@ -16,7 +16,7 @@ from mtkit.cli.options import (
     recipe_option,
     replace_texts,
 )
-from mtkit.runtime import console
+from mtkit.cli.preparing import run_preparation
 from mtkit.runtime.device import DeviceName
 
 
@@ -52,10 +52,6 @@ def prepare(
 
     Example: `mtkit prepare --source train.en --target train.de -o corpus`
     """
-    from mtkit.cli.model_filter import find_pair_models
-    from mtkit.corpus.prepare import is_up_to_date, prepare_corpus
-    from mtkit.corpus.report import show_corpus
-
     flags = {
         "corpus.source_language": ("--source-language", source_language),
         "corpus.target_language": ("--target-language", target_language),
@@ -63,13 +59,4 @@ def prepare(
     }
     texts = replace_texts(source, target, (valid_source, valid_target), (test_source, test_target))
     resolved = gather(recipe, set_values, flags, texts)
-    models = find_pair_models(resolved.corpus.filters.model_score, device, threads)
-    if not overwrite and is_up_to_date(resolved.corpus, resolved.vocabulary, output, models):
-        console.say(f"{output} is up to date (same text, same settings): not prepared again")
-        return
-    corpus = prepare_corpus(
-        resolved.corpus, resolved.vocabulary, output, overwrite=overwrite, threads=threads, models=models
-    )
-    show_corpus(corpus.manifest)
-    for warning in corpus.manifest.warnings:
-        console.warn(warning)
+    run_preparation(resolved, output, overwrite=overwrite, device=device, threads=threads)

@@ -20,6 +20,7 @@ from mtkit.cli.options import (
     recipe_option,
     replace_texts,
 )
+from mtkit.cli.preparing import run_preparation
 from mtkit.cli.training import run_training
 from mtkit.config.model import Preset
 from mtkit.config.recipe import Recipe
@@ -100,7 +101,7 @@ def run(
     texts = replace_texts(source, target, (valid_source, valid_target), (test_source, test_target))
     resolved = gather(recipe, set_values, flags, texts)
 
-    corpus = _prepare(resolved, output / "corpus", overwrite, device, threads)
+    corpus = run_preparation(resolved, output / "corpus", overwrite=overwrite, device=device, threads=threads)
     model = _train(resolved, output, device, threads, overwrite)
     if corpus.test is None or len(corpus.test) == 0:
         console.say(f"the corpus has no test set, so nothing is scored; the model is {model}")
@@ -110,25 +111,6 @@ def run(
     from mtkit.cli.evaluate import print_scores
 
     print_scores([("run", scores)])
-
-
-def _prepare(recipe: Recipe, folder: Path, overwrite: bool, device: DeviceName, threads: int | None) -> PreparedCorpus:
-    from mtkit.cli.model_filter import find_pair_models
-    from mtkit.corpus.prepare import is_up_to_date, prepare_corpus
-    from mtkit.corpus.report import show_corpus
-
-    models = find_pair_models(recipe.corpus.filters.model_score, device, threads)
-    is_there = not overwrite and is_up_to_date(recipe.corpus, recipe.vocabulary, folder, models)
-    corpus = prepare_corpus(
-        recipe.corpus, recipe.vocabulary, folder, overwrite=overwrite, threads=threads, models=models
-    )
-    if is_there:
-        _skip(folder, "same text, same settings", "prepared")
-        return corpus
-    show_corpus(corpus.manifest)
-    for warning in corpus.manifest.warnings:
-        console.warn(warning)
-    return corpus
 
 
 def _train(recipe: Recipe, output: Path, device: DeviceName, threads: int | None, overwrite: bool) -> Path:

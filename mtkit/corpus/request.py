@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from stat import S_ISFIFO
 from typing import Any
@@ -127,9 +126,7 @@ def _describe(path: Path) -> InputFile:
         status = path.stat()
         if S_ISFIFO(status.st_mode):
             raise DataError("a pipe, and the text is read twice", at=path, fix="write it to a file first")
-        return InputFile(
-            path=str(path), bytes=status.st_size, sha256=_hash_once(path, status.st_size, status.st_mtime_ns)
-        )
+        return InputFile(path=str(path), bytes=status.st_size, sha256=hash_file(path))
     except FileNotFoundError as exc:
         fix = "check the path"
         if is_beside_bundled(path):
@@ -137,8 +134,3 @@ def _describe(path: Path) -> InputFile:
         raise DataError("no such file", at=path, fix=fix) from exc
     except OSError as exc:
         raise DataError(f"cannot read the file: {exc.strerror}", at=path, fix="check the file") from exc
-
-
-@lru_cache(maxsize=1024)
-def _hash_once(path: Path, _size: int, _modified: int) -> str:
-    return hash_file(path)
