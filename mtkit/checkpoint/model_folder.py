@@ -47,11 +47,6 @@ class LoadedModel:
     target_language: str | None
     path: Path
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model lies."""
-        return self.model.source_embedding.weight.device
-
 
 @dataclass(frozen=True)
 class ModelParts:

@@ -61,6 +61,11 @@ class Ensemble(nn.Module):
         return self.models[0].config
 
     @property
+    def device(self) -> torch.device:
+        """Where the models lie."""
+        return self.models[0].device
+
+    @property
     def is_prepared(self) -> bool:
         """Whether the models are laid out for inference."""
         return all(model.is_prepared for model in self.models)

@@ -46,13 +46,12 @@ def load_for_inference(
 
 
 @contextmanager
-def inferring(model: Transformer | Ensemble, precision: InferencePrecision, device: torch.device) -> Iterator[None]:
+def inferring(model: Transformer | Ensemble, precision: InferencePrecision) -> Iterator[None]:
     """Compute without gradients, in a precision, and in evaluation mode; a model that is being trained is put back.
 
     Args:
-        model: On `device`.
+        model: One, or an ensemble.
         precision: As `resolve_inference_precision` returns it.
-        device: Where the model lies.
     """
     # A model that is laid out for inference computes in its precision by itself; one in training does not.
     casts = precision == "bf16" and not model.is_prepared
@@ -60,7 +59,7 @@ def inferring(model: Transformer | Ensemble, precision: InferencePrecision, devi
     if is_training:
         model.eval()
     try:
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=casts):
+        with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=casts):
             yield
     finally:
         if is_training:

@@ -101,11 +101,10 @@ class Scorer:
         self.source_tokenizer = translator.source_tokenizer
         self.target_tokenizer = translator.target_tokenizer
         self.decoding = translator.decoding
-        self.device = translator.device
-        self._precision = resolve_inference_precision(self.decoding.precision, self.device)
+        self._precision = resolve_inference_precision(self.decoding.precision, self.model.device)
         self._batcher = Batcher[_Ids](
             self.decoding,
-            self.device,
+            self.model.device,
             lambda pair: (len(pair.source), len(pair.target) + 1),
             name="pair",
             fix="leave such long lines out, or use --device cpu",
@@ -206,8 +205,8 @@ class Scorer:
     def _force(self, batch: Sequence[_Ids]) -> list[list[float]]:
         """Return the log-probabilities of the targets of a batch."""
         rows = [torch.tensor(pair.source, dtype=torch.int64) for pair in batch]
-        with inferring(self.model, self._precision, self.device):
-            src_ids = pad_sequence(rows, batch_first=True, padding_value=self.model.config.pad_id).to(self.device)
+        with inferring(self.model, self._precision):
+            src_ids = pad_sequence(rows, batch_first=True, padding_value=self.model.config.pad_id).to(self.model.device)
             return force(self.model, src_ids, [pair.target for pair in batch])
 
     def _check_lengths(self, src_len: int, tgt_len: int) -> None:

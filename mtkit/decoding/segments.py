@@ -35,11 +35,10 @@ class SegmentTranslator:
     """Translates segments, a batch at a time.
 
     Args:
-        model: On `device`: one, or an ensemble.
+        model: One, or an ensemble.
         source_tokenizer: Of the source side.
         target_tokenizer: Of the target side.
         decoding: Search or sampling, and precision.
-        device: Where the model lies.
         utility: How alike two translations are, for `decoding.mbr`.
         align: Whether to link words.
 
@@ -54,7 +53,6 @@ class SegmentTranslator:
         source_tokenizer: Tokenizer,
         target_tokenizer: Tokenizer,
         decoding: DecodingSection,
-        device: torch.device,
         *,
         utility: Utility | None = None,
         align: bool = False,
@@ -63,7 +61,6 @@ class SegmentTranslator:
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.decoding = decoding
-        self.device = device
         self._utility = utility
         self._aligns = align
         if decoding.mbr is not None and utility is None:
@@ -72,7 +69,7 @@ class SegmentTranslator:
                 at="decoding.mbr",
                 fix="give Translator one, such as mtkit.evaluation.utility.find_utility('chrf')",
             )
-        self._precision = resolve_inference_precision(decoding.precision, device)
+        self._precision = resolve_inference_precision(decoding.precision, model.device)
         self._suppressed_ids = find_pieces(decoding.suppressed, target_tokenizer)
         self._replaces = decoding.replace_unknown and not _has_byte_fallback(target_tokenizer)
         if decoding.replace_unknown and not self._replaces:
@@ -83,8 +80,8 @@ class SegmentTranslator:
         """Return the translations of each segment, best first."""
         rows = [torch.tensor(segment.token_ids, dtype=torch.int64) for segment in batch]
         padded = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.source_tokenizer.pad_id)
-        src_ids = padded.to(self.device)  # (batch, src_len)
-        with inferring(self.model, self._precision, self.device):
+        src_ids = padded.to(self.model.device)  # (batch, src_len)
+        with inferring(self.model, self._precision):
             found = self._search(batch, src_ids)
             texts = iter(self.target_tokenizer.decode_batch([h.token_ids for n_best in found for h in n_best]))
             translations = []

@@ -41,11 +41,10 @@ class Translator:
     ```
 
     Args:
-        model: On `device`: one, or an ensemble.
+        model: One, or an ensemble.
         source_tokenizer: Of the source side.
         target_tokenizer: Of the target side; often the same.
         decoding: Search, batching and precision.
-        device: Where the model lies; the CPU by default.
         glossary: Terms, and what they are to become in each line in which they stand.
         utility: How alike two translations are, for `decoding.mbr`.
         align: Whether to find out which words of source and translation belong together.
@@ -61,7 +60,6 @@ class Translator:
         source_tokenizer: Tokenizer,
         target_tokenizer: Tokenizer,
         decoding: DecodingSection | None = None,
-        device: torch.device | None = None,
         *,
         glossary: Glossary | None = None,
         utility: Utility | None = None,
@@ -71,19 +69,18 @@ class Translator:
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.decoding = decoding or DecodingSection()
-        self.device = device or torch.device("cpu")
         if glossary is not None and self.decoding.sampling:
             raise RecipeError(
                 "samples cannot be held to a glossary", at="decoding.sampling", fix="turn it off, or give no glossary"
             )
         self._planner = Planner(source_tokenizer, target_tokenizer, self.decoding, model.max_length, glossary)
         self.segments = SegmentTranslator(
-            model, source_tokenizer, target_tokenizer, self.decoding, self.device, utility=utility, align=align
+            model, source_tokenizer, target_tokenizer, self.decoding, utility=utility, align=align
         )
         self._pool: ProcessPool | None = None
         self._batcher = Batcher[Segment](
             self.decoding,
-            self.device,
+            model.device,
             lambda segment: (len(segment.token_ids),),
             name="sentence",
             fix="lower decoding.beam_size or decoding.max_source_tokens, or use --device cpu",
@@ -121,11 +118,10 @@ class Translator:
         decoding = decoding or DecodingSection()
         paths = [path] if isinstance(path, str | Path) else path
         loaded = [load_for_inference(one, device, decoding.precision, threads) for one in paths]
-        place = loaded[0].device
         model = loaded[0].model if len(loaded) == 1 else build_ensemble(loaded, decoding.ensemble).eval()
         tokenizers = loaded[0].source_tokenizer, loaded[0].target_tokenizer
-        translator = cls(model, *tokenizers, decoding, place, glossary=glossary, utility=utility, align=align)
-        if place.type == "cpu":
+        translator = cls(model, *tokenizers, decoding, glossary=glossary, utility=utility, align=align)
+        if model.device.type == "cpu":
             translator._pool = ProcessPool(Loading(paths, decoding, utility, align))
         return translator
 
@@ -237,7 +233,7 @@ class Translator:
 
         A GPU, and a model that is being trained, get one.
         """
-        if self.device.type != "cpu" or not self.model.is_prepared:
+        if self.model.device.type != "cpu" or not self.model.is_prepared:
             return Workers(1)
         if num_batches >= PROCESSES_FROM_BATCHES:
             self._start_processes()

@@ -70,7 +70,7 @@ def record_attention(
 def _pad(rows: Sequence[Sequence[int]], model: Transformer) -> Tensor:
     tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
     padded = pad_sequence(tensors, batch_first=True, padding_value=model.config.pad_id)
-    return padded.to(model.source_embedding.weight.device)
+    return padded.to(model.device)
 
 
 def select(weights: Tensor, layer: int | None = None, head: int | None = None) -> Tensor:

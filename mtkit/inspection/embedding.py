@@ -75,10 +75,9 @@ class Embedder:
     long for the model is cut into parts: of these the maximum is taken (`max`), or the mean weighted by their tokens.
 
     Args:
-        model: In evaluation mode, on `device`.
+        model: In evaluation mode.
         tokenizer: Of the source side.
         decoding: Tag, batching and the longest part; the rest is not looked at.
-        device: Where the model lies; the CPU by default.
         pooling: `mean` of the states, `max` in each dimension, or the `first` token's state.
         layer: Encoder layer, from 1, whose states are pooled after the encoder's last norm; None for the last. The
             layers above are removed from `model`.
@@ -93,7 +92,6 @@ class Embedder:
         model: Transformer,
         tokenizer: Tokenizer,
         decoding: DecodingSection | None = None,
-        device: torch.device | None = None,
         *,
         pooling: Pooling = "mean",
         layer: int | None = None,
@@ -102,13 +100,12 @@ class Embedder:
         self.decoding = decoding or DecodingSection()
         self.pooling = pooling
         self.model = model
-        self.device = device or torch.device("cpu")
         self.counts = Counts()
         self._cut_layers(layer)
         self._reader = SourceReader(tokenizer, self.decoding, model.max_length)
         self._batcher = Batcher[_Segment](
             self.decoding,
-            self.device,
+            model.device,
             lambda segment: (len(segment.token_ids),),
             name="sentence",
             fix="lower decoding.max_source_tokens, or use --device cpu",
@@ -142,7 +139,7 @@ class Embedder:
         """
         decoding = decoding or DecodingSection()
         loaded = load_for_inference(path, device, decoding.precision, threads)
-        return cls(loaded.model, loaded.source_tokenizer, decoding, loaded.device, pooling=pooling, layer=layer)
+        return cls(loaded.model, loaded.source_tokenizer, decoding, pooling=pooling, layer=layer)
 
     @property
     def num_dimensions(self) -> int:
@@ -227,11 +224,11 @@ class Embedder:
         """Return the vectors of a batch of segments: each `(d_model,)` float32, on the CPU."""
         rows = [torch.tensor(segment.token_ids, dtype=torch.int64) for segment in batch]
         src_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.tokenizer.pad_id)
-        states, _ = self.model.encode(src_ids.to(self.device))
+        states, _ = self.model.encode(src_ids.to(self.model.device))
         states = states.float()  # (batch, src_len, d_model)
-        first = torch.tensor([segment.num_tags for segment in batch], device=self.device)
-        lengths = torch.tensor([segment.num_tokens for segment in batch], device=self.device)
-        place = torch.arange(states.size(1), device=self.device) - first[:, None]  # (batch, src_len), in the text
+        first = torch.tensor([segment.num_tags for segment in batch], device=self.model.device)
+        lengths = torch.tensor([segment.num_tokens for segment in batch], device=self.model.device)
+        place = torch.arange(states.size(1), device=self.model.device) - first[:, None]  # (batch, src_len), in the text
         is_token = ((place >= 0) & (place < lengths[:, None])).unsqueeze(-1)
         match self.pooling:
             case "mean":
@@ -239,5 +236,5 @@ class Embedder:
             case "max":
                 pooled = states.masked_fill(~is_token, -torch.inf).amax(1)
             case "first":
-                pooled = states[torch.arange(len(batch), device=self.device), first]
+                pooled = states[torch.arange(len(batch), device=self.model.device), first]
         return list(pooled.cpu())

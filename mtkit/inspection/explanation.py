@@ -187,11 +187,10 @@ def explain(
     model, tokenizer = loaded.model, loaded.target_tokenizer
     check_layer(decoding.alignment_layer, model.config.num_decoder_layers)
     segment = _plan(loaded, sentence, decoding)
-    device = model.source_embedding.weight.device
     with torch.inference_mode():
         if target is None:
             observer = StepWriter(tokenizer)
-            src_ids = torch.tensor([segment.token_ids], device=device)
+            src_ids = torch.tensor([segment.token_ids], device=model.device)
             suppressed = find_pieces(decoding.suppressed, tokenizer)
             best = search(model, src_ids, decoding, [segment.guidance], suppressed, observer)[0][0]
             token_ids, log_prob, steps = list(best.token_ids), best.log_prob, observer.steps
@@ -200,8 +199,8 @@ def explain(
             translation = clean_source(target)
             token_ids = _encode_target(translation, loaded)
             decoding = decoding.model_copy(update={"beam_size": 1, "n_best": 1})
-            inputs = torch.tensor([[model.config.decoder_start_id, *token_ids]], device=device)
-            logits = model(torch.tensor([segment.token_ids], device=device), inputs)[0].cpu()
+            inputs = torch.tensor([[model.config.decoder_start_id, *token_ids]], device=model.device)
+            logits = model(torch.tensor([segment.token_ids], device=model.device), inputs)[0].cpu()
             steps = describe_forced(logits, token_ids, tokenizer, model.config)
             log_prob = next(c["total"] for c in steps[-1]["candidates"] if c["kept"])
         inputs_ids = [model.config.decoder_start_id, *token_ids]

@@ -99,7 +99,7 @@ def iter_weights(
     reader = SourceReader(loaded.source_tokenizer, decoding, loaded.model.max_length)
     batcher = Batcher[_Pair](
         decoding,
-        loaded.device,
+        loaded.model.device,
         lambda pair: (len(pair.source), len(pair.target) + 1),
         name="pair",
         fix="leave such long lines out, or use --device cpu",

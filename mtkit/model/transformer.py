@@ -96,6 +96,11 @@ class Transformer(nn.Module):
         return self.source_positions.max_length
 
     @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return self.source_embedding.weight.device
+
+    @property
     def is_prepared(self) -> bool:
         """Whether the model is laid out for inference, by `mtkit.model.packed.prepare_for_inference`."""
         return self.activation_dtype is not None

@@ -54,7 +54,7 @@ class ServedModel:
         if (n_best, align) not in self._variants:
             decoding = base.decoding.model_copy(update={"n_best": max(n_best, base.decoding.n_best)})
             self._variants[n_best, align] = Translator(
-                base.model, base.source_tokenizer, base.target_tokenizer, decoding, base.device, align=align
+                base.model, base.source_tokenizer, base.target_tokenizer, decoding, align=align
             )
         return self._variants[n_best, align]
 
@@ -90,7 +90,7 @@ class Models:
 
     @property
     def _num_batches(self) -> int:
-        on_cpu = any(model.translator.device.type == "cpu" for model in self.models)
+        on_cpu = any(model.translator.model.device.type == "cpu" for model in self.models)
         return torch.get_num_threads() if on_cpu else 1
 
     @property

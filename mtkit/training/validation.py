@@ -145,9 +145,7 @@ class Validator:
             if is_stopping():
                 raise _StoppedError
 
-        translator = Translator(
-            model, self.corpus.source_tokenizer, self.corpus.target_tokenizer, self.decoding, self.device
-        )
+        translator = Translator(model, self.corpus.source_tokenizer, self.corpus.target_tokenizer, self.decoding)
         mine = slice(self.processes.rank, None, self.processes.count)
         try:
             go_on(0)  # what was told during the loss counts for a process without sentences, too

@@ -112,7 +112,7 @@ def load(trained):
         model.load_state_dict(weights)
         prepare_for_inference(model, precision)
         section = DecodingSection(batch_size=batch_size, precision=precision, **{"beam_size": BEAM, **decoding})
-        return Translator(model, tokenizer, tokenizer, section, CPU)
+        return Translator(model, tokenizer, tokenizer, section)
 
     return load
 

@@ -66,9 +66,7 @@ def test_an_ensemble_scores_as_it_searches(make_model, make_sources, pad, run, m
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_translations_get_the_scores_of_the_translator(load, precision):
     scorer = load(beam_size=4, n_best=4, precision=precision)
-    translator = Translator(
-        scorer.model, scorer.source_tokenizer, scorer.target_tokenizer, scorer.decoding, scorer.device
-    )
+    translator = Translator(scorer.model, scorer.source_tokenizer, scorer.target_tokenizer, scorer.decoding)
     translations = list(translator.iter_translations(make_lines(20)))
     pairs = [(translation.source, a) for translation in translations for a in translation.alternatives]
     scores = scorer.score([(source, a.text) for source, a in pairs])
