@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -96,7 +97,24 @@ def has_int8(device: torch.device) -> bool:
     import torch
 
     has_vnni = getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
-    return device.type == "cpu" and bool(has_vnni) and hasattr(torch.ops.onednn, "qlinear_pointwise")
+    if device.type != "cpu" or not has_vnni or not hasattr(torch.ops.onednn, "qlinear_pointwise"):
+        return False
+    return _sums_int8_exactly()
+
+
+@cache
+def _sums_int8_exactly() -> bool:
+    """Return whether oneDNN uses what the processor has: ONEDNN_MAX_CPU_ISA may keep it to sums that saturate."""
+    import torch
+
+    width = 64
+    weight = torch.ops.onednn.qlinear_prepack(torch.full((width, width), 127, dtype=torch.int8), None)
+    scales, zero_points = torch.ones(width), torch.zeros(width, dtype=torch.int64)
+    largest = torch.full((1, width), 255, dtype=torch.uint8)
+    sums = torch.ops.onednn.qlinear_pointwise.default(
+        largest, 1.0, 0, weight, scales, zero_points, None, 1.0, 0, torch.float32, "none", [], ""
+    )
+    return bool((sums == 255 * 127 * width).all())
 
 
 def _has_native_bf16(device: torch.device) -> bool:

@@ -257,7 +257,8 @@ def test_every_quantization_loads_and_says_much_the_same(tokenizers, tmp_path, k
     alike = [a.hypotheses[0] == b.hypotheses[0] for a, b in zip(plain, small, strict=True)]
     assert sum(alike) >= 0.5 * len(alike)
     scores = [(a.scores[0], b.scores[0]) for a, b, is_alike in zip(plain, small, alike, strict=True) if is_alike]
-    assert all(a == pytest.approx(b, abs=1) for a, b in scores)
+    # Processors without VNNI add products of 8 bits in 16, which saturate: more than 1 was seen there.
+    assert all(a == pytest.approx(b, abs=2) for a, b in scores)
 
 
 def test_the_quantizations_are_ctranslate2s():

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -79,6 +83,14 @@ def test_int8_needs_a_cpu_that_has_it(monkeypatch, place):
     with pytest.raises(DeviceError, match="int8 needs a CPU with AVX512-VNNI") as caught:
         resolve_inference_precision("int8", torch.device(place))
     assert "--precision bf16 or fp32" in caught.value.fix
+
+
+def test_int8_is_refused_where_onednn_was_told_to_pass_over_vnni():
+    """Sums of products saturate there, and translations would be wrong."""
+    code = "import torch; from mtkit.runtime.device import has_int8; print(has_int8(torch.device('cpu')))"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert said.stdout == "False\n"
 
 
 def test_int8_is_taken_where_it_is_there(monkeypatch):
