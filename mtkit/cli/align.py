@@ -102,9 +102,13 @@ def align(
         )
     pairs, right = _read_pairs(source, target, gold, words)
 
+    from mtkit.cli.models import warn_of_missing_tag
     from mtkit.decoding.inference import load_for_inference
     from mtkit.inspection.pair_alignment import Setting, align_pairs, find_agreement, score_settings
 
+    warn_of_missing_tag(model, decoding.tag)
+    if reverse_model is not None:
+        warn_of_missing_tag(reverse_model, reverse_tag, "--reverse-tag ")
     loaded = load_for_inference(model, device, decoding.precision, threads)
     own = Setting(decoding.alignment_layer, decoding.alignment_step)
     is_given = decoding.alignment_layer is not None or "alignment_step" in decoding.model_fields_set

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtkit.cli.models import load_translator, read_config
+from mtkit.cli.models import load_translator, read_config, warn_of_missing_tag
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
 
@@ -54,6 +54,7 @@ def translate_file(
     from mtkit.documents.formats import read_document
 
     config = read_config(models[0])
+    warn_of_missing_tag(models[0], decoding.tag)
     _compare_languages(options, config)
     options = replace(
         options,

@@ -21,10 +21,13 @@ from mtkit.cli.options import (
     recipe_option,
 )
 from mtkit.cli.places import STANDARD, check_places, without_standard
+from mtkit.config.decoding import DecodingSection
 from mtkit.errors import RecipeError
 from mtkit.runtime import console
+from mtkit.runtime.device import DeviceName
 
 if TYPE_CHECKING:
+    from mtkit.inspection.embedding import Embedder, Pooling
     from mtkit.inspection.sides import Side
 
 _COMPARE = "Comparing two texts"
@@ -226,17 +229,10 @@ def embed(
     _check_model(sides, model)
 
     from mtkit.runtime.device import resolve_device, set_threads
-    from mtkit.runtime.memory import bound_kernel_caches, keep_freed_memory
 
     set_threads(threads)
     place = resolve_device(device)
-    embedder = None
-    if model is not None:
-        bound_kernel_caches()
-        keep_freed_memory()
-        from mtkit.inspection.embedding import Embedder
-
-        embedder = Embedder.load(model, device=device, decoding=decoding, pooling=pooling, layer=layer)
+    embedder = None if model is None else _load_embedder(model, decoding, device, pooling, layer)
     if other is None:
         assert embedder is not None
         write_vectors(embedder, sides[0], output)
@@ -263,6 +259,19 @@ def embed(
             case _:
                 said = comparison.write_pairs(scorer, direction or "max", threshold, table)
     console.say(said)
+
+
+def _load_embedder(
+    model: Path, decoding: DecodingSection, device: DeviceName, pooling: Pooling, layer: int | None
+) -> Embedder:
+    from mtkit.cli.models import warn_of_missing_tag
+    from mtkit.inspection.embedding import Embedder
+    from mtkit.runtime.memory import bound_kernel_caches, keep_freed_memory
+
+    warn_of_missing_tag(model, decoding.tag)
+    bound_kernel_caches()
+    keep_freed_memory()
+    return Embedder.load(model, device=device, decoding=decoding, pooling=pooling, layer=layer)
 
 
 def _check_flags(flag: str | None, given: dict[str, object]) -> None:

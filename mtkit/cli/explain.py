@@ -99,9 +99,11 @@ def explain(
     decoding = gather(recipe, set_values, flags).decoding
     suffix = _check_output(output, grid=grid, word=word)
 
+    from mtkit.cli.models import warn_of_missing_tag
     from mtkit.decoding.inference import load_for_inference
     from mtkit.inspection.explanation import explain as explain_sentence
 
+    warn_of_missing_tag(model, decoding.tag)
     loaded = load_for_inference(model, device, decoding.precision, threads)
     explanation = explain_sentence(loaded, sentence, decoding, target)
     # A wrong layer or head shows whatever is written.

@@ -134,6 +134,7 @@ def _describe_model(folder: Path, weights: Path | None) -> dict[str, Any]:
         "format_version": config.format_version,
         "made_by": f"mtkit {config.mtkit_version}",
         "languages": _name_languages(config.source_language, config.target_language),
+        "tags": ", ".join(tag or "none" for tag in config.tags) or None,
         "parameters": None if weights is None else sum(map(prod, read_shapes(weights / WEIGHTS_NAME).values())),
         "layers": f"{model.num_encoder_layers}+{model.num_decoder_layers}",
         "width": model.d_model,

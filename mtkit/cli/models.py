@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mtkit.checkpoint.model_folder import read_model_config
 from mtkit.checkpoint.run_folder import find_config_folder
 from mtkit.config.decoding import DecodingSection
+from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
 
 if TYPE_CHECKING:
@@ -55,6 +56,22 @@ def load_translator(
     return Translator.load(
         models, device=device, decoding=decoding, threads=threads, glossary=glossary, utility=utility, align=align
     )
+
+
+def warn_of_missing_tag(model: Path, tag: str | None, flag: str = "--tag ") -> None:
+    """Warn where sources have no tag and the model never saw such sources.
+
+    Args:
+        model: Model or run folder.
+        tag: That stands before them.
+        flag: How to give one, up to its name.
+    """
+    needed = [] if tag is not None else read_config(model).needed_tags
+    if needed:
+        console.warn(
+            f"every source that {model} was trained on began with a tag, and none is given: {flag}'{needed[0]}'"
+            + (f" (or one of {', '.join(needed[1:])})" if needed[1:] else "")
+        )
 
 
 def read_config(path: Path) -> ModelFolderConfig:

@@ -178,9 +178,11 @@ def score(
     if target is not None:
         check_lengths(streams, num_lines)
 
-    from mtkit.cli.models import load_translator
+    from mtkit.cli.models import load_translator, warn_of_missing_tag
     from mtkit.decoding.scoring import Scorer
 
+    if reader is None:
+        warn_of_missing_tag(model[0], decoding.tag)
     scorer = Scorer(load_translator(model, decoding, device, threads))
     with ExitStack() as stack:
         answers = stack.enter_context(open_output(output))

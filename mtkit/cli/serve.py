@@ -163,11 +163,12 @@ def _load(
     device: DeviceName,
     threads: int | None,
 ) -> Models:
-    from mtkit.cli.models import load_translator
+    from mtkit.cli.models import load_translator, warn_of_missing_tag
     from mtkit.serving.models import Models, ServedModel
 
     served = []
     for (source, target), path in zip(directions, paths, strict=True):
+        warn_of_missing_tag(path, decoding.tag)
         translator = load_translator([path], decoding, device, threads)
         translator.start_processes()
         served.append(ServedModel(source, target, path, translator))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtkit.cli.models import load_translator, read_config
+from mtkit.cli.models import load_translator, read_config, warn_of_missing_tag
 from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.text_files import read_lines, standard_input, strip_compression
 from mtkit.errors import DataError
@@ -67,6 +67,7 @@ def read_system(
     language = read_config(path).target_language
     if source is None:
         raise DataError("a model needs text to translate", at=name, fix="add --source FILE")
+    warn_of_missing_tag(path, decoding.tag, "--set decoding.tag=")
     return System(name, translate_lines(path, source, decoding, device, threads), language)
 
 

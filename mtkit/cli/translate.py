@@ -275,14 +275,17 @@ def translate(
     from mtkit.decoding.stream import count_lines, open_file, open_standard_input
 
     stream = open_standard_input() if file is None else open_file(file)
-    line_format = build_format(_find_line_format(format_name, file), decoding.n_best)
+    kind = _find_line_format(format_name, file)
+    line_format = build_format(kind, decoding.n_best)
     if json_output:
         line_format = FullJson(line_format, decoding.n_best)
 
-    from mtkit.cli.models import load_translator
+    from mtkit.cli.models import load_translator, warn_of_missing_tag
     from mtkit.decoding.glossary import read_glossary
     from mtkit.decoding.pipeline import translate_stream
 
+    if kind == "lines":  # the other formats have a place for it on each line
+        warn_of_missing_tag(model[0], decoding.tag)
     aligns = alignment or alignment_file is not None
     terms = None if glossary is None else read_glossary(glossary)
     translator = load_translator(model, decoding, device, threads, glossary=terms, align=aligns)

@@ -45,5 +45,10 @@ def build_model_card(
             f"BLEU {scores.bleu:.2f}, chrF2++ {scores.chrf:.2f}, perplexity {perplexity(scores.loss):.2f}.",
             "",
         ]
-    lines += ["```", "mtkit translate --model THIS_FOLDER input.txt", "```", ""]
+    tags = folder_config.needed_tags
+    if tags:
+        shown = ", ".join(f"`{tag}`" for tag in tags)
+        lines += [f"Every source that it was trained on began with a tag, so it needs one: {shown}.", ""]
+    flag = f" --tag '{tags[0]}'" if tags else ""
+    lines += ["```", f"mtkit translate --model THIS_FOLDER{flag} input.txt", "```", ""]
     return "\n".join(lines)

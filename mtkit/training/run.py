@@ -185,6 +185,7 @@ def _build_parts(recipe: Recipe, corpus: PreparedCorpus) -> ModelParts:
             mtkit_version=__version__,
             source_language=corpus.source_language,
             target_language=corpus.target_language,
+            tags=list(dict.fromkeys(known.tag for known in corpus.manifest.corpora.values() if known.pairs)),
             model=config,
         ),
         source,

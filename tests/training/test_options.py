@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtkit.checkpoint.model_folder import load_model
+from mtkit.checkpoint.model_folder import load_model, read_model_config
 from mtkit.checkpoint.run_folder import RunFolder, rank_checkpoints
 from mtkit.checkpoint.weights import read_tensors, write_tensors
 from mtkit.cli.main import main
@@ -418,6 +418,16 @@ def test_validation_text_is_translated_with_its_tags(corpus_path, make_recipe, t
     expected = [(p.source, {"back": "<bt>", "human": "<hu>"}[p.corpus]) for p in PreparedCorpus.load(corpus).valid]
     assert {tag for _, tag in expected} == {"<bt>", "<hu>"}
     assert translated == expected * 2  # at the last step, and with the final model
+
+
+@pytest.mark.parametrize(
+    ("tags", "flag"), [(("<hu>", "<bt>"), " --tag '<hu>'"), ((None, "<bt>"), ""), ((None, None), "")]
+)
+def test_the_model_tells_the_tags_that_it_was_trained_with(corpus_path, make_recipe, tmp_path, tags, flag):
+    train(prepare_two(corpus_path, tmp_path, tags), make_recipe("training.max_steps=1"), tmp_path / "run")
+    model = tmp_path / "run" / "model"
+    assert read_model_config(model).tags == list(dict.fromkeys(tags))
+    assert f"mtkit translate --model THIS_FOLDER{flag} input.txt" in (model / "README.md").read_text()
 
 
 # A run that stands there: --restart and --extend.
