@@ -205,7 +205,7 @@ def flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # noqa: PERF203
+        except OSError:
             console.discard(stream)
 
 

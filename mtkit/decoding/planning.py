@@ -106,7 +106,7 @@ class Planner:
         for number, (request, line) in enumerate(zip(requests, lines, strict=True)):
             try:
                 plans.append(self._plan_line(number, request, line))
-            except MtkitError as problem:  # noqa: PERF203 - each line has problems of its own
+            except MtkitError as problem:
                 plans.append(Plan(request, problem=problem))
         return plans
 

@@ -173,7 +173,7 @@ class Scorer:
                 ids = self._reader.close(self._reader.find_head(source, request.tag), source.token_ids)
                 self._check_lengths(len(ids), len(target) + 1)
                 ready[place] = ids
-            except MtkitError as problem:  # noqa: PERF203 - each pair has problems of its own
+            except MtkitError as problem:
                 scores[place] = Score(texts[place], problem=problem)
         found = self.score_ids(list(ready.values()), [targets[place] for place in ready])
         for (place, ids), log_probs in zip(ready.items(), found, strict=True):

@@ -101,8 +101,8 @@ def _left_in(group: Path) -> int | None:
             limit, used = (int((group / name).read_text()) for name in (limit_name, used_name))
             statistics = (group / "memory.stat").read_text().split()
             return max(0, limit - used + int(statistics[statistics.index(cache) + 1]))
-        except (OSError, ValueError):  # noqa: PERF203 - no such group, or no limit ("max")
-            continue
+        except (OSError, ValueError):
+            continue  # no such group, or no limit ("max")
     return None
 
 

@@ -73,7 +73,7 @@ class Server:
             )
             try:
                 body = await asyncio.wait_for(self._read_body(request), session.seconds_left)
-            except asyncio.TimeoutError as exc:
+            except TimeoutError as exc:
                 raise RefusedError(408, "the request did not arrive in time") from exc
             parameters = parse_body(body, request.headers.get("content-type", ""), request.url.query)
             self._check_key(parameters, request, session)
