@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mtkit.cli.options import MORE_OPTIONS, QuietOption, SetOption, ThreadsOption, gather, recipe_option
-from mtkit.config.evaluation import EvaluationSection, MetricName, TokenizerName
+from mtkit.config.evaluation import EvaluationSection, TokenizerName
 from mtkit.errors import DataError, OutputError, RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
@@ -111,6 +111,7 @@ def evaluate(
     from mtkit.cli.systems import read_system, save_hypotheses
     from mtkit.corpus.text_files import read_lines
     from mtkit.evaluation.checks import check_texts
+    from mtkit.evaluation.metrics import Evaluator
     from mtkit.evaluation.report import Texts, build_evaluation_report, score_system
 
     named_references = [(str(path), read_lines(path)) for path in references]
@@ -131,7 +132,7 @@ def evaluate(
     if save is not None:
         save_hypotheses(list(found.values()), save)
 
-    evaluator = _build_evaluator(reference_lines, resolved.evaluation, language, counted=["chrf"])
+    evaluator = Evaluator(reference_lines, resolved.evaluation, target_language=language, counted=["chrf"])
     scored = {name: score_system(evaluator, name, system.hypotheses, system.label) for name, system in found.items()}
     _warn(evaluator, {found[name].label: system.scores for name, system in scored.items()})
     labelled = [(found[name].label, found[name].hypotheses) for name in systems]
@@ -160,7 +161,9 @@ def score_systems(
     Raises:
         DataError: A line count is not that of the references.
     """
-    evaluator = _build_evaluator(references, section, target_language)
+    from mtkit.evaluation.metrics import Evaluator
+
+    evaluator = Evaluator(references, section, target_language=target_language)
     scores = {system.name: evaluator.score(system.hypotheses, system.label) for system in systems}
     _warn(evaluator, {system.label: scores[system.name] for system in systems})
     return scores
@@ -176,18 +179,6 @@ def print_scores(scores: Sequence[tuple[str, Scores]]) -> None:
     from mtkit.cli.evaluate_tables import print_blocks, show_scores
 
     print_blocks(show_scores(build_report(scores)))
-
-
-def _build_evaluator(
-    references: list[list[str]],
-    section: EvaluationSection,
-    target_language: str | None,
-    counted: Sequence[MetricName] = (),
-) -> Evaluator:
-    from mtkit.evaluation.metrics import Evaluator
-
-    settings = section.model_dump(exclude={"randomization_trials"})
-    return Evaluator(references, target_language=target_language, counted=counted, **settings)
 
 
 def _warn(evaluator: Evaluator, scores: Mapping[str, Scores]) -> None:

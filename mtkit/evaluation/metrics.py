@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
-from mtkit.config.evaluation import MetricName, TokenizerName
+from mtkit.config.evaluation import EvaluationSection, MetricName, TokenizerName
 from mtkit.errors import DataError, RecipeError
 from mtkit.evaluation.tokenizers import choose_tokenizer, is_unspaced
 
@@ -118,42 +118,37 @@ def evaluate(
     """
     if isinstance(hypotheses, str) or isinstance(references, str):
         raise TypeError("give lines, such as a list of str: a single str would be taken for lines of one character")
-    evaluator = Evaluator(
-        references,
-        metrics=metrics,
-        tokenize=tokenize,
-        lowercase=lowercase,
-        bootstrap_samples=bootstrap_samples,
-        seed=seed,
-        target_language=target_language,
+    if unknown := [name for name in metrics if name not in METRICS]:
+        raise RecipeError(f"no metric '{unknown[0]}'", fix=f"choose from {', '.join(METRICS)}")
+    section = EvaluationSection(
+        metrics=list(metrics), tokenize=tokenize, lowercase=lowercase, bootstrap_samples=bootstrap_samples, seed=seed
     )
-    return evaluator.score(hypotheses)
+    return Evaluator(references, section, target_language=target_language).score(hypotheses)
 
 
 class Evaluator:
     """Scores several systems against the same references, whose n-grams are counted once.
 
-    The arguments are those of `evaluate`, and `counted`: metrics whose counts are wanted, though not their scores.
+    Args:
+        references: One reference a line, or a list of such lists where there are several references.
+        section: Metrics and their settings.
+        target_language: BCP-47 tag.
+        counted: Metrics whose counts are wanted, though not their scores.
     """
 
     def __init__(
         self,
         references: Sequence[str] | Sequence[Sequence[str]],
+        section: EvaluationSection | None = None,
         *,
-        metrics: Sequence[MetricName] = METRICS,
-        tokenize: TokenizerName | None = None,
-        lowercase: bool = False,
-        bootstrap_samples: int = 1000,
-        seed: int = 12345,
         target_language: str | None = None,
         counted: Sequence[MetricName] = (),
     ) -> None:
-        if unknown := [name for name in metrics if name not in METRICS]:
-            raise RecipeError(f"no metric '{unknown[0]}'", fix=f"choose from {', '.join(METRICS)}")
+        section = section or EvaluationSection()
         streams = _as_streams(references)
         self.size = len(streams[0])
-        self.tokenize, notes = choose_tokenizer(tokenize, target_language, streams[0])
-        if "ter" in metrics and is_unspaced(target_language):
+        self.tokenize, notes = choose_tokenizer(section.tokenize, target_language, streams[0])
+        if "ter" in section.metrics and is_unspaced(target_language):
             notes = (*notes, f"TER counts words between spaces, which {target_language} does not write")
         if empty := sum(not any(map(str.strip, lines)) for lines in zip(*streams, strict=True)):
             notes = (*notes, f"{empty:,} of {self.size:,} references are empty")
@@ -164,12 +159,12 @@ class Evaluator:
                 "empty one for a reference of no words, which makes TER too high and changes BLEU a little",
             )
         self.notes = notes
-        self.bootstrap_samples = bootstrap_samples
-        self.seed = seed
+        self.bootstrap_samples = section.bootstrap_samples
+        self.seed = section.seed
         # BLEU is always there: its tokens measure the length ratio.
-        wanted: list[MetricName] = list(dict.fromkeys([*metrics, "bleu", *counted]))
-        self._metrics = {name: _build_metric(name, self.tokenize, lowercase, streams) for name in wanted}
-        self.shown = list(dict.fromkeys(metrics))
+        wanted: list[MetricName] = list(dict.fromkeys([*section.metrics, "bleu", *counted]))
+        self._metrics = {name: _build_metric(name, self.tokenize, section.lowercase, streams) for name in wanted}
+        self.shown = list(dict.fromkeys(section.metrics))
 
     def count(self, hypotheses: Sequence[str], name: str = "the system") -> Counts:
         """Return what each metric counts in each sentence: all that scores, intervals and tests are made from.

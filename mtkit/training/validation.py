@@ -12,6 +12,7 @@ from torch import Tensor
 from mtkit.checkpoint.run_folder import Validation
 from mtkit.checkpoint.weights import unique_weights
 from mtkit.config.decoding import DecodingSection
+from mtkit.config.evaluation import EvaluationSection
 from mtkit.config.training import TrainingSection
 from mtkit.corpus.batching import SpecialIds, collate, plan_batches, read_pairs
 from mtkit.corpus.store import CorpusSplit, PreparedCorpus
@@ -90,8 +91,7 @@ class Validator:
         # A language that nobody told is guessed: words without spaces between them would all count as wrong.
         self._evaluator = Evaluator(
             self.references,
-            metrics=("bleu", "chrf"),
-            bootstrap_samples=0,
+            EvaluationSection(metrics=["bleu", "chrf"], bootstrap_samples=0),
             target_language=corpus.target_language or guess_language(self.references),
         )
         for note in self._evaluator.notes:

@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import pytest
 
+from mtkit.config.evaluation import EvaluationSection
 from mtkit.evaluation.breakdowns import (
     break_down_by_corpus,
     break_down_by_length,
@@ -48,7 +49,7 @@ def test_text_without_spaces_is_measured_in_characters():
 
 
 def test_the_rarest_word_decides():
-    split = Evaluator(["x"], metrics=["bleu"]).split_words
+    split = Evaluator(["x"]).split_words
     training = ["Der Hund."] * 1000 + ["die Katze"] * 10 + ["Ein Aal, der schwimmt"]
     counts = count_words(training, split)
     assert (counts["der"], counts["hund"], counts["katze"], counts["aal"]) == (1001, 1000, 10, 1)
@@ -60,7 +61,7 @@ def test_the_rarest_word_decides():
 
 
 def test_words_are_split_as_bleu_splits_them():
-    split = Evaluator(["我"], metrics=["bleu"], tokenize="zh").split_words
+    split = Evaluator(["我"], EvaluationSection(tokenize="zh")).split_words
     assert split("我喜欢 Apple。") == ["我", "喜", "欢", "apple"]
 
 

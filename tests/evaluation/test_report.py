@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sacrebleu.metrics import CHRF
 
+from mtkit.config.evaluation import EvaluationSection
 from mtkit.evaluation.external import ExternalScores
 from mtkit.evaluation.metrics import Evaluator, evaluate
 from mtkit.evaluation.report import Texts, build_evaluation_report, score_system
@@ -19,7 +20,7 @@ def texts(spoiled):
 
 
 def build(reference, systems, metrics=("bleu", "chrf", "ter"), **known):
-    evaluator = Evaluator([reference], metrics=metrics, bootstrap_samples=50, counted=["chrf"])
+    evaluator = Evaluator([reference], EvaluationSection(metrics=metrics, bootstrap_samples=50), counted=["chrf"])
     scored = [score_system(evaluator, f"s{n}", lines, f"s{n}") for n, lines in enumerate(systems)]
     return build_evaluation_report(evaluator, scored, Texts([reference], **known), randomization_trials=50)
 

@@ -23,7 +23,7 @@ NAMES = {"bleu": "BLEU", "chrf": "chrF2++", "ter": "TER"}
 
 
 def compare(references, systems, metrics=METRICS, **options):
-    evaluator = Evaluator(references, metrics=metrics)
+    evaluator = Evaluator(references, EvaluationSection(metrics=metrics))
     counts = [evaluator.count(system) for system in systems]
     measures = [Measure(metric, evaluator.scorer(metric), [c[metric] for c in counts]) for metric in metrics]
     return compare_systems(measures, **options)
