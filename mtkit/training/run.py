@@ -114,7 +114,7 @@ def train_model(
             return TrainingOutcome(run.model, was_up_to_date=True)
         torch.manual_seed(derive_seed(recipe.training.seed, "weights"))
         model = build_model(parts.config.model)
-        init_fingerprint = _initialize(run, model, parts, recipe, is_new)
+        init_fingerprint, told = _initialize(run, model, parts, recipe, is_new)
         if is_new:
             record = _build_record(recipe, corpus, corpus_path, torch_device, processes, init_fingerprint)
         else:
@@ -129,8 +129,7 @@ def train_model(
         elif processes.is_main:
             run.write_record(record)
         processes.wait()
-        console.say(_describe(trainer, corpus))
-        exit_code = trainer.train()
+        exit_code = trainer.train([*told, _describe(trainer, corpus)])
         if exit_code is not None:
             return TrainingOutcome(None, exit_code=exit_code)
         finish(run, recipe, trainer)
@@ -193,11 +192,13 @@ def _build_parts(recipe: Recipe, corpus: PreparedCorpus) -> ModelParts:
     )
 
 
-def _initialize(run: RunFolder, model: Transformer, parts: ModelParts, recipe: Recipe, is_new: bool) -> str | None:
-    """Start from another model's weights where the recipe says so; return their hash."""
+def _initialize(
+    run: RunFolder, model: Transformer, parts: ModelParts, recipe: Recipe, is_new: bool
+) -> tuple[str | None, list[str]]:
+    """Start from another model's weights where the recipe says so; return their hash, and what to tell of them."""
     path = recipe.training.init_from
     if path is None or (not is_new and run.list_checkpoints()):
-        return None
+        return None, []
     config = parts.config.model
     initial = initialize_from(model, config, parts.source_tokenizer, parts.target_tokenizer, path)
     fingerprint = hash_file(initial.path)
@@ -205,8 +206,7 @@ def _initialize(run: RunFolder, model: Transformer, parts: ModelParts, recipe: R
         raise ModelError(
             "the model that the run starts from has changed since", at=path, fix="--restart starts from it as it is now"
         )
-    console.say(f"starting from {path}: {initial.source}, {initial.target}")
-    return fingerprint
+    return fingerprint, [f"starting from {path}: {initial.source}, {initial.target}"]
 
 
 def _build_record(

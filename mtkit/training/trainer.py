@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 import torch
@@ -63,8 +63,11 @@ class Trainer:
         self._checker = ResultChecker(run, reader.split, processes)
         self._made: MadeUpdate | None = None
 
-    def train(self) -> int | None:
+    def train(self, told: Sequence[str] = ()) -> int | None:
         """Train to the end.
+
+        Args:
+            told: What to say first, and to keep in the log.
 
         Returns:
             None, or the exit code of the signal that asked to stop; the run is saved either way.
@@ -81,6 +84,8 @@ class Trainer:
         log = TrainingLog(self.run, self.state.step, is_silent=not self.processes.is_main)
         writer = CheckpointWriter(self.run, keep, self.training.best_metric)
         try:
+            for line in told:
+                log.say(line)
             if is_resumed:
                 log.say(f"resuming at step {self.state.step:,}")
             if is_resumed and self.processes.is_main:  # a kill may have come between the last save and its rotation

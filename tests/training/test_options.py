@@ -195,7 +195,9 @@ def test_training_starts_from_the_weights_of_another_run(finish, corpus_path, ma
     for name, path in (("of_run", first.path), ("of_model", first.model)):
         train(corpus_path, make_recipe(*STILL, f"training.init_from={path}"), tmp_path / name)
         said = capfd.readouterr().err
-        assert f"starting from {path}: 60 of 60 source pieces carried over, 60 of 60 target pieces" in said
+        line = f"starting from {path}: 60 of 60 source pieces carried over, 60 of 60 target pieces"
+        assert line in said
+        assert line in (tmp_path / name / "log.txt").read_text()
         second = RunFolder(tmp_path / name)
         assert same(final_weights(second), final_weights(first), atol=1e-10)
         best = min(validation_losses(first))
