@@ -177,14 +177,16 @@ def read_snapshot(folder: Path) -> Snapshot:
 def rotate_checkpoints(run: RunFolder, keep: int, metric: str) -> None:
     """Delete all checkpoints but the last `keep` and the `keep` best; older ones give up their optimizer state.
 
-    What a kill left behind of others goes too.
+    What only a signal asked for does not count, and stays as long as what was written before it. What a kill left
+    behind of others goes too.
 
     Raises:
         ModelError: The state of a checkpoint is damaged.
         OutputError: They cannot be deleted.
     """
     everything = run.list_checkpoints()
-    kept = {*everything[-keep:], *rank_checkpoints(run, metric)[:keep]}
+    oldest = [*run.list_planned()[-keep:], *everything][0]
+    kept = {*everything[everything.index(oldest) :], *rank_checkpoints(run, metric)[:keep]}
     with writing(run.checkpoints):
         for folder in everything:
             if folder not in kept:

@@ -167,6 +167,7 @@ class CheckpointState(Section):
     watch: LossWatch = LossWatch()
     validation: Validation | None = None
     is_validation_due: bool = Field(False, description="Whether this step's validation was given up, to stop.")
+    is_extra: bool = Field(False, description="Whether only a signal asked for the checkpoint.")
     hashes: dict[str, str] = Field({}, description="SHA-256 of the checkpoint's other files.")
 
 
@@ -217,6 +218,15 @@ class RunFolder:
         """Return the checkpoints that stand, oldest first; copies under names of their own are none."""
         folders = (path.parent for path in self.checkpoints.glob(f"step-*/{STATE_NAME}"))
         return sorted(folder for folder in folders if _CHECKPOINT.fullmatch(folder.name))
+
+    def list_planned(self) -> list[Path]:
+        """Return the checkpoints that a run without signals would have as well, and the newest, oldest first.
+
+        Raises:
+            ModelError: The state of a checkpoint is damaged.
+        """
+        everything = self.list_checkpoints()
+        return [path for path in everything if path == everything[-1] or not self.read_state(path).is_extra]
 
     def list_leftovers(self) -> list[Path]:
         """Return what a kill left behind of checkpoints that were being written or deleted."""

@@ -76,11 +76,11 @@ class TrainingSection(Section):
         description="Learning rate after the warm-up. inverse_sqrt is the paper's (Noam); linear and "
         "cosine fall to zero at the last step.",
     )
-    warmup_steps: int = Field(
-        1000,
+    warmup_steps: int | None = Field(
+        None,
         ge=0,
-        description="Steps over which the learning rate rises from zero; at most a "
-        "tenth of all steps where the number of steps is known.",
+        description="Steps over which the learning rate rises from zero. Default: 1,000, or a tenth of all steps where "
+        "that is known to be fewer.",
     )
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="Adam's decay of the mean.")
     adam_beta2: float = Field(0.98, ge=0, lt=1, description="Adam's decay of the squares.")
@@ -103,7 +103,10 @@ class TrainingSection(Section):
         500, ge=1, description="Translate at most so many validation sentences for BLEU; the loss uses all."
     )
     save_every_steps: int | None = Field(
-        None, ge=1, description="Write a checkpoint after so many updates. Default: at each validation."
+        None,
+        ge=1,
+        description="Write a checkpoint after so many updates. Default: at each validation, and before a known end as "
+        "often as checkpoints are averaged.",
     )
     keep_checkpoints: int = Field(5, ge=1, description="Keep so many of the last checkpoints, and as many best ones.")
     best_metric: Literal["bleu", "chrf", "loss"] = Field("bleu", description="What the best checkpoint is best in.")
@@ -120,7 +123,11 @@ class TrainingSection(Section):
         description="Keep an exponential moving average of the weights with this decay an update (0.999 is usual); it "
         "is what is validated, and what the final model is made of.",
     )
-    average: Literal["last", "best", "off"] = Field("best", description="Which checkpoints make the final model.")
+    average: Literal["last", "best", "off"] | None = Field(
+        None,
+        description="Which checkpoints are averaged to the final model; off takes the best one. Default: the last ones "
+        "where the number of updates is known, else the best ones; off with ema_decay, which averages by itself.",
+    )
     average_count: int = Field(5, ge=1, description="How many of them are averaged.")
     log_every_steps: int = Field(50, ge=1, description="Write a line of metrics after so many updates.")
 

@@ -59,7 +59,7 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
     before, record = run.read_recipe(), run.read_record()
     differing = [
         (f"{section}.{field}", f"{section}.{field} ({old} there, {new} now)")
-        for section in ("model", "training")
+        for section in (("model", "training") if record.is_finished else ("model", "training", "decoding"))
         for field, old, new in _differences(getattr(before, section), getattr(recipe, section))
         if not (field == "init_from" and _is_same_start(recipe, record))
     ]
@@ -93,6 +93,9 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
     update = {"max_steps": max_steps, "extensions": [*record.extensions, extension], "is_finished": False}
     if step and record.warmup_steps is None:  # which a longer run may make longer: the learning rate would jump
         update["warmup_steps"] = warmup_steps(before.training, record.max_steps)
+    fell = step and before.training.schedule in ("linear", "cosine")
+    if fell:
+        console.warn(f"the learning rate fell towards step {record.max_steps:,}, and is raised for the new end")
     # The record first: if a kill comes between, the same command finds the same difference and does this again.
     run.write_record(record.model_copy(update=update))
     write_recipe(before.model_copy(update={"training": training}), run.path / RECIPE_NAME)

@@ -35,6 +35,7 @@ from mtkit.training.interrupts import tolerate_save_requests
 from mtkit.training.machine_choices import choose
 from mtkit.training.parallel import TrainedModel
 from mtkit.training.resuming import announce_changes, check_output, check_same_run, check_start
+from mtkit.training.schedule import warmup_steps
 from mtkit.training.trainer import Trainer
 from mtkit.training.updates import UpdateReader
 from mtkit.training.validation import Validator
@@ -122,6 +123,7 @@ def train_model(
             announce_changes(record, torch_device, processes)
         trainer = _build_trainer(run, recipe, record, corpus, model, torch_device, processes)
         record = choose(trainer)
+        _warn_of_warmup(trainer)
         processes.wait()  # all have read what stands there
         if processes.is_main and is_new:
             _write_run(run, recipe, parts, record, restart=restart)
@@ -290,6 +292,15 @@ def _build_trainer(
         max_steps=record.max_steps,
         processes=processes,
     )
+
+
+def _warn_of_warmup(trainer: Trainer) -> None:
+    """Warn of a warm-up that does not end within the run."""
+    end = trainer.max_steps
+    if end is not None and (steps := warmup_steps(trainer.training, end)) >= end:
+        console.warn(
+            f"the warm-up takes {steps:,} updates and the run {end:,}: the learning rate never reaches its peak"
+        )
 
 
 def _check_lengths(model: Transformer, corpus: PreparedCorpus) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from mtkit.config.training import TrainingSection
 
@@ -35,10 +36,10 @@ def learning_rate_at(step: int, training: TrainingSection, max_steps: int | None
 
 
 def warmup_steps(training: TrainingSection, max_steps: int | None) -> int:
-    """Return the warm-up in steps: as set, but at most a tenth of all steps where their number is known."""
-    if max_steps is None:
+    """Return the warm-up in steps: as set, or 1,000, but then at most a tenth of all steps where they are known."""
+    if training.warmup_steps is not None:
         return training.warmup_steps
-    return min(training.warmup_steps, max_steps // 10)
+    return 1000 if max_steps is None else min(1000, max_steps // 10)
 
 
 def validation_interval(training: TrainingSection, max_steps: int | None) -> int:
@@ -48,9 +49,30 @@ def validation_interval(training: TrainingSection, max_steps: int | None) -> int
     return 500 if max_steps is None else min(1000, math.ceil(max_steps / 10))
 
 
-def saving_interval(training: TrainingSection, max_steps: int | None) -> int:
-    """Return after how many steps to write a checkpoint: as set, or at each validation."""
-    return training.save_every_steps or validation_interval(training, max_steps)
+def is_saving_step(step: int, training: TrainingSection, max_steps: int | None) -> bool:
+    """Return whether to write a checkpoint after a step: as set, or with each validation and before a known end.
+
+    As many checkpoints as are averaged then lie within the last interval: the weights of half a run ago do not make a
+    model better.
+    """
+    if training.save_every_steps is not None:
+        return step % training.save_every_steps == 0
+    interval = validation_interval(training, max_steps)
+    left = interval if max_steps is None else max_steps - step
+    is_near_end = left < interval and left % max(1, interval // training.average_count) == 0
+    return step % interval == 0 or is_near_end
+
+
+def averaging(training: TrainingSection, max_steps: int | None) -> Literal["last", "best", "off"]:
+    """Return which checkpoints make the final model: as set, or what suits the end of the run.
+
+    Early stopping ends a run some validations behind its best one.
+    """
+    if training.average is not None:
+        return training.average
+    if training.ema_decay is not None:
+        return "off"
+    return "last" if max_steps is not None and training.patience is None else "best"
 
 
 def _share_done(step: int, warmup: int, max_steps: int | None) -> float:

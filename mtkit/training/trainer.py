@@ -24,7 +24,7 @@ from mtkit.training.log import TrainingLog
 from mtkit.training.micro_batch import no_pair_fits
 from mtkit.training.parallel import TrainedModel
 from mtkit.training.progress import Progress
-from mtkit.training.schedule import learning_rate_at, saving_interval, validation_interval
+from mtkit.training.schedule import averaging, is_saving_step, learning_rate_at, validation_interval
 from mtkit.training.update_results import MadeUpdate, ResultChecker
 from mtkit.training.updates import Update, UpdateReader
 from mtkit.training.validation import Validator
@@ -79,7 +79,7 @@ class Trainer:
         """
         is_resumed = self._restore()
         keep = self.training.keep_checkpoints
-        if self.training.average != "off":
+        if averaging(self.training, self.max_steps) != "off":
             keep = max(keep, self.training.average_count)
         log = TrainingLog(self.run, self.state.step, is_silent=not self.processes.is_main)
         writer = CheckpointWriter(self.run, keep, self.training.best_metric)
@@ -116,7 +116,6 @@ class Trainer:
     ) -> int | None:
         training = self.training
         validate_every = validation_interval(training, self.max_steps)
-        save_every = saving_interval(training, self.max_steps)
         best_steps = self._validations_since_best()
         is_saved = self.state.step > 0
         self._progress.begin_line()
@@ -145,7 +144,9 @@ class Trainer:
             )
             is_last = step == self.max_steps
             is_validated = self.validator is not None and (step % validate_every == 0 or is_last)
-            is_saved = step % save_every == 0 or is_last or is_validated or bool(wants_stop) or wants_save
+            is_planned = is_saving_step(step, training, self.max_steps) or is_last or is_validated
+            is_saved = is_planned or bool(wants_stop) or wants_save
+            self.state = self.state.model_copy(update={"is_extra": is_saved and not is_planned})
             is_logged = step % training.log_every_steps == 0
             if is_logged or is_saved:
                 self._settle(log)
@@ -166,7 +167,7 @@ class Trainer:
         if not is_saved:
             self._settle(log)
             self._save(writer)
-        return None
+        return self._agree_to_stop(stop)  # that was asked for during the last update
 
     def _is_stopped_early(self, log: TrainingLog, best_steps: int) -> bool:
         patience = self.training.patience
@@ -261,10 +262,10 @@ class Trainer:
         if made is not None:
             self.state = self._checker.check(made, self.state, log)
 
-    def _agree_to_stop(self, stop: StopRequest) -> int:
-        """Return the exit code of the signal that some process had; all processes ask this."""
-        codes = self.processes.gather(stop.exit_code)
-        return EXIT_INTERRUPTED if EXIT_INTERRUPTED in codes else EXIT_TERMINATED
+    def _agree_to_stop(self, stop: StopRequest) -> int | None:
+        """Return the exit code of the signal that some process had, None if none had any; all processes ask this."""
+        codes = {code for code in self.processes.gather(stop.exit_code) if code is not None}
+        return min(codes, default=None)  # an interrupt comes before a termination
 
     def _validate(self, log: TrainingLog, stop: StopRequest) -> bool:
         """Validate; return False, in all processes, if that was given up because one was told to stop."""

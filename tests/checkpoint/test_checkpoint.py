@@ -227,6 +227,17 @@ def test_what_a_kill_interrupts_the_rotation_of_is_no_checkpoint_any_more(run, m
     assert leftovers(run) == []
 
 
+def test_what_only_a_signal_asked_for_takes_no_place_among_the_last(run):
+    for step, is_extra in ((1, False), (2, True), (3, False), (4, True), (5, False), (6, True)):
+        save_checkpoint(run, snapshot(), state(step).model_copy(update={"is_extra": is_extra}))
+    assert [path.name for path in run.list_planned()] == [run.checkpoint(step).name for step in (1, 3, 5, 6)]
+    rotate_checkpoints(run, 3, "bleu")
+    assert steps(run) == [3, 4, 5, 6]
+    save_checkpoint(run, snapshot(), state(7))
+    rotate_checkpoints(run, 2, "bleu")
+    assert steps(run) == [5, 6, 7]
+
+
 def test_of_equally_good_ones_the_earlier_is_the_better(run):
     for step in range(1, 7):
         save_checkpoint(run, snapshot(), state(step, 5))

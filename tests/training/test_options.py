@@ -471,12 +471,36 @@ def test_an_extended_run_equals_one_of_that_length(copy, finish, mtkit, make_rec
 
 
 def test_an_extended_run_keeps_the_warm_up_that_it_began_with(corpus_path, make_recipe, tmp_path):
-    fields = ["training.warmup_steps=1000", "training.log_every_steps=1", "training.schedule=inverse_sqrt"]
+    fields = ["training.warmup_steps=null", "training.log_every_steps=1", "training.schedule=inverse_sqrt"]
     for steps in (20, 30, 50):
         train(corpus_path, make_recipe(*fields, f"training.max_steps={steps}"), tmp_path / "run", extend=steps > 20)
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]
     rates = {record["step"]: record["learning_rate"] for record in records if record["kind"] == "train"}
     assert rates == {step: pytest.approx(1e-3 * min(step / 2, (2 / step) ** 0.5)) for step in range(1, 51)}
+
+
+@pytest.mark.parametrize(("schedule", "is_told"), [("linear", True), ("cosine", True), ("inverse_sqrt", False)])
+def test_a_learning_rate_that_rises_again_for_the_new_end_is_told(
+    corpus_path, make_recipe, tmp_path, capfd, schedule, is_told
+):
+    for steps in (6, 8):
+        recipe = make_recipe(f"training.schedule={schedule}", f"training.max_steps={steps}")
+        train(corpus_path, recipe, tmp_path / "run", extend=steps > 6)
+    assert ("the learning rate fell towards step 6, and is raised" in capfd.readouterr().err) == is_told
+
+
+def test_a_warm_up_as_long_as_the_run_is_told(corpus_path, make_recipe, tmp_path, capfd):
+    train(corpus_path, make_recipe("training.max_steps=3", "training.warmup_steps=3"), tmp_path / "run")
+    assert "the warm-up takes 3 updates, the run 3:" in " ".join(capfd.readouterr().err.split())
+
+
+def test_an_unfinished_run_keeps_its_decoding(copy, corpus_path, make_recipe):
+    """It decides the scores of validations, and with them which checkpoint is best."""
+    run, other = copy(), make_recipe("decoding.max_length_ratio=2")
+    assert train(corpus_path, other, run.path).was_up_to_date  # a finished one is translated with as one likes
+    run.write_record(run.read_record().model_copy(update={"is_finished": False}))
+    with pytest.raises(RecipeError, match=r"decoding.max_length_ratio \(1.0 there, 2.0 now\)"):
+        train(corpus_path, other, run.path)
 
 
 def test_a_run_that_is_being_extended_is_not_finished(
@@ -576,6 +600,8 @@ def test_sigusr1_saves_and_the_run_goes_on(finish, corpus_path, make_recipe, at_
     steps = [run.read_state(folder).step for folder in run.list_checkpoints()]
     assert steps in ([5, 7, 10, 15, 20], [5, 8, 10, 15, 20])
     assert digest(run, 20) == digest(finish(), 20)
+    weights, expected = (read_tensors(one.model / "model.safetensors") for one in (run, finish()))
+    assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())  # what is averaged is the same
 
 
 def test_a_run_killed_after_its_early_stop_makes_no_further_update(copy, at_step, corpus_path, make_recipe):

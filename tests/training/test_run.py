@@ -66,14 +66,15 @@ def test_only_the_last_two_checkpoints_keep_their_optimizer(run):
     assert kept == ["step-00000015", "step-00000020"]
 
 
-def test_the_model_is_the_average_of_the_best_checkpoints(run):
-    model = load_model(run.path, torch.device("cpu"))
-    assert model.path == run.model
-    ranked = rank_checkpoints(run, "bleu")
-    assert len(ranked) == 2
-    parts = [read_tensors(p / "model.safetensors") for p in ranked]
-    weights = read_tensors(run.model / "model.safetensors")
-    assert all(torch.allclose(weights[name], (parts[0][name] + parts[1][name]) / 2) for name in weights)
+@pytest.mark.parametrize(("setting", "steps"), [("null", (5, 10, 15, 20)), ("best", (10, 20)), ("off", (20,))])
+def test_the_model_is_the_average_of_checkpoints(corpus_path, make_recipe, tmp_path, monkeypatch, setting, steps):
+    monkeypatch.setattr("mtkit.training.finishing._TOLERATED", 100)
+    train(corpus_path, make_recipe(f"training.average={setting}", "training.best_metric=loss"), tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    assert load_model(run.path, torch.device("cpu")).path == run.model
+    parts = [read_tensors(run.checkpoint(step) / "model.safetensors") for step in steps]
+    for name, tensor in read_tensors(run.model / "model.safetensors").items():
+        torch.testing.assert_close(tensor, sum(part[name] for part in parts) / len(parts))
 
 
 def test_the_same_command_again_has_nothing_to_do(run, corpus_path, make_recipe):
@@ -234,6 +235,41 @@ def test_damaged_checkpoints_make_no_model(run, corpus_path, make_recipe, capfd)
     assert "the model is step-00000020" in said
     after = read_tensors(run.model / "model.safetensors")
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_an_average_that_is_clearly_worse_than_a_checkpoint_is_not_taken(corpus_path, make_recipe, tmp_path, capfd):
+    """Of a training that is still falling steeply the early weights are no help."""
+    steep = ["training.learning_rate=0.02", "training.validate_every_steps=4", "training.keep_checkpoints=5"]
+    recipe = make_recipe(*steep, "training.average=best", "training.best_metric=loss")
+    train(corpus_path, recipe, tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    said = capfd.readouterr().err
+    losses = {r["step"]: r["loss"] for r in run.read_metrics() if r["kind"] == "validation"}
+    best = min(losses, key=losses.get)
+    assert f"step-{best:08} alone one of {losses[best]:.3f}: the average is not taken" in said
+    assert f"the model is step-{best:08}; validation loss {losses[best]:.3f}" in said
+    expected = read_tensors(run.checkpoint(best) / "model.safetensors")
+    found = read_tensors(run.model / "model.safetensors")
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_stop_during_the_last_update_is_obeyed(corpus_path, make_recipe, tmp_path, monkeypatch):
+    recipe = make_recipe()
+    train(corpus_path, recipe, tmp_path / "whole")
+    honest = Trainer._save
+
+    def save(self, writer):
+        if self.state.step == 20:
+            signal.raise_signal(signal.SIGINT)
+        honest(self, writer)
+
+    monkeypatch.setattr(Trainer, "_save", save)
+    run = RunFolder(tmp_path / "run")
+    outcome = train(corpus_path, recipe, run.path)
+    assert (outcome.exit_code, run.is_finished) == (130, False)
+    monkeypatch.undo()
+    train(corpus_path, recipe, run.path)
+    assert digest(run.path) == digest(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from mtkit.config.training import TrainingSection
-from mtkit.training.schedule import learning_rate_at, saving_interval, validation_interval, warmup_steps
+from mtkit.training.schedule import averaging, is_saving_step, learning_rate_at, validation_interval, warmup_steps
 
 
 def rate(step, schedule, max_steps=None, warmup=100):
@@ -28,8 +28,8 @@ def test_inverse_sqrt_is_the_papers():
 
 
 def test_inverse_sqrt_falls_from_the_peak_where_the_warmup_was_cut():
-    assert rate(200, "inverse_sqrt", 2000, warmup=1000) == pytest.approx(1e-3)
-    assert rate(800, "inverse_sqrt", 2000, warmup=1000) == pytest.approx(5e-4)
+    assert rate(200, "inverse_sqrt", 2000, warmup=None) == pytest.approx(1e-3)
+    assert rate(800, "inverse_sqrt", 2000, warmup=None) == pytest.approx(5e-4)
 
 
 def test_linear_and_cosine_fall_to_zero_behind_the_last_step():
@@ -44,17 +44,38 @@ def test_constant_stays():
     assert rate(5000, "constant") == 1e-3
 
 
-def test_a_warmup_longer_than_a_tenth_of_the_run_is_cut():
-    training = TrainingSection(warmup_steps=1000)
-    assert warmup_steps(training, None) == 1000
-    assert warmup_steps(training, 2000) == 200
-    assert warmup_steps(training, 5) == 0
+def test_the_warmup_is_what_was_asked_for_or_at_most_a_tenth_of_the_run():
+    training = TrainingSection()
+    assert [warmup_steps(training, steps) for steps in (None, 200_000, 2000, 5)] == [1000, 1000, 200, 0]
     assert learning_rate_at(1, training, 5) > 0
+    asked = TrainingSection(warmup_steps=400)
+    assert [warmup_steps(asked, steps) for steps in (None, 2000, 100)] == [400, 400, 400]
+    assert learning_rate_at(100, asked, 100) == pytest.approx(asked.learning_rate / 4)
 
 
 def test_a_run_is_validated_ten_times_or_every_thousand_steps():
     training = TrainingSection()
     assert [validation_interval(training, steps) for steps in (None, 5, 999, 200_000)] == [500, 1, 100, 1000]
     assert validation_interval(TrainingSection(validate_every_steps=7), 200_000) == 7
-    assert saving_interval(training, 999) == 100
-    assert saving_interval(TrainingSection(save_every_steps=3), 999) == 3
+
+
+def saved_steps(max_steps, **fields):
+    return [step for step in range(1, 1001) if is_saving_step(step, TrainingSection(**fields), max_steps)]
+
+
+def test_what_is_averaged_is_saved_close_to_a_known_end():
+    tenths = list(range(100, 1001, 100))
+    assert saved_steps(1000) == sorted([*tenths, 920, 940, 960, 980])
+    assert saved_steps(1000, average_count=2) == sorted([*tenths, 950])
+    assert saved_steps(1000, average_count=1) == tenths
+    assert saved_steps(20)[:11] == [*range(2, 20, 2), 19, 20]
+    assert saved_steps(None) == [500, 1000]
+    assert saved_steps(1000, save_every_steps=300) == [300, 600, 900]
+
+
+def test_what_makes_the_model_suits_the_end_of_the_run():
+    assert averaging(TrainingSection(), 1000) == "last"
+    assert averaging(TrainingSection(), None) == "best"
+    assert averaging(TrainingSection(patience=3), 1000) == "best"
+    assert averaging(TrainingSection(ema_decay=0.9), 1000) == "off"
+    assert averaging(TrainingSection(ema_decay=0.9, average="best"), 1000) == "best"

@@ -53,10 +53,10 @@ def test_a_run_is_claimed_from_its_first_step_to_its_last(run, corpus_path, make
     path = tmp_path / "new" if kind == "new" else run.path
     honest = Trainer.train
 
-    def attempt(self):
+    def attempt(self, told):
         with pytest.raises(OutputError, match="another training"), claimed(path):
             pass
-        return honest(self)
+        return honest(self, told)
 
     monkeypatch.setattr(Trainer, "train", attempt)
     train(corpus_path, make_recipe("training.max_steps=5"), path, restart=kind == "restarted")
