@@ -298,9 +298,7 @@ def _warn_of_warmup(trainer: Trainer) -> None:
     """Warn of a warm-up that does not end within the run."""
     end = trainer.max_steps
     if end is not None and (steps := warmup_steps(trainer.training, end)) >= end:
-        console.warn(
-            f"the warm-up takes {steps:,} updates and the run {end:,}: the learning rate never reaches its peak"
-        )
+        console.warn(f"the warm-up takes {steps:,} updates, the run {end:,}: the learning rate does not reach its peak")
 
 
 def _check_lengths(model: Transformer, corpus: PreparedCorpus) -> None:
