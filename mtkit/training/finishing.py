@@ -42,7 +42,7 @@ def finish(run: RunFolder, recipe: Recipe, trainer: Trainer) -> None:
     scores: Validation | None = None
     has_report = False
     if trainer.validator is not None:
-        result = trainer.validator.validate(trainer.trained.model, trainer.state.step, weights)
+        result = trainer.validate(weights)
         scores = None if result is None else result.scores
     if processes.is_main:
         better = _find_better(run, chosen, scores)

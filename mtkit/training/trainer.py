@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 import torch
@@ -27,7 +27,7 @@ from mtkit.training.progress import Progress
 from mtkit.training.schedule import averaging, is_saving_step, learning_rate_at, validation_interval
 from mtkit.training.update_results import MadeUpdate, ResultChecker
 from mtkit.training.updates import Update, UpdateReader
-from mtkit.training.validation import Validator
+from mtkit.training.validation import ValidationResult, Validator
 
 
 class Trainer:
@@ -267,14 +267,18 @@ class Trainer:
         codes = {code for code in self.processes.gather(stop.exit_code) if code is not None}
         return min(codes, default=None)  # an interrupt comes before a termination
 
+    def validate(
+        self, weights: dict[str, Tensor] | None, is_stopping: Callable[[], bool] = lambda: False
+    ) -> ValidationResult | None:
+        """Validate these weights, or those of the model; see `Validator.validate`."""
+        assert self.validator is not None
+        batch_tokens = self.reader.record.micro_batch_tokens(max(1, self.state.step))
+        return self.validator.validate(self.trained.model, self.state.step, batch_tokens, weights, is_stopping)
+
     def _validate(self, log: TrainingLog, stop: StopRequest) -> bool:
         """Validate; return False, in all processes, if that was given up because one was told to stop."""
-        assert self.validator is not None
         started = time.perf_counter()
-        weights = self.trained.evaluated_weights()
-        result = self.validator.validate(
-            self.trained.model, self.state.step, weights, is_stopping=lambda: stop.exit_code is not None
-        )
+        result = self.validate(self.trained.evaluated_weights(), lambda: stop.exit_code is not None)
         if result is None:
             return False
         self.state = self.state.model_copy(update={"validation": result.scores, "is_validation_due": False})

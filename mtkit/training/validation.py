@@ -74,7 +74,6 @@ class Validator:
         greedy = {"beam_size": 1, "n_best": 1, "sampling": False, "expand_prefix": False, "mbr": None}
         cheap = {**greedy, "replace_unknown": False, "precision": precision}
         self.decoding = decoding.model_copy(update=cheap)
-        self.batches = plan_batches(split.source_lengths, split.target_lengths, training.batch_tokens, 0, 0)
         limit = training.validation_sentences or len(split)
         # Evenly spaced, for validation sets are often sorted by topic or length.
         chosen = np.unique(np.linspace(0, len(split) - 1, min(limit, len(split))).astype(np.int64))
@@ -97,12 +96,12 @@ class Validator:
         for note in self._evaluator.notes:
             console.warn(f"validation: {note}")
         self.sample_rows = sorted({part * len(pairs) // (_MAX_SAMPLES + 1) for part in range(1, _MAX_SAMPLES + 1)})
-        self._copy: Transformer | None = None
 
     def validate(
         self,
         model: Transformer,
         step: int,
+        batch_tokens: int,
         weights: dict[str, Tensor] | None = None,
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> ValidationResult | None:
@@ -111,6 +110,7 @@ class Validator:
         Args:
             model: Left in evaluation mode where it is what is validated.
             step: Noted with the scores.
+            batch_tokens: What the loss is computed of at once: what training computes at once fits into memory.
             weights: What to validate in place of the model's own weights; None for these.
             is_stopping: Asked between batches whether this process was told to stop: a validation may take longer
                 than whoever says so waits.
@@ -119,13 +119,11 @@ class Validator:
             None, in all processes, if one of them was told to stop before it had done its part.
         """
         if weights is not None:
-            self._copy = self._copy or build_model(model.config, is_drawn=False).to(self.device)
-            with torch.no_grad():
-                for name, parameter in unique_weights(self._copy).items():
-                    parameter.copy_(weights[name])
-            model = self._copy
+            model = build_model(model.config, is_drawn=False).to(self.device)
+            for name, parameter in unique_weights(model).items():
+                parameter.data = weights[name].to(self.device)  # not copied: whole models may be large
         model.eval()
-        loss = self._loss(model, is_stopping)
+        loss = self._loss(model, batch_tokens, is_stopping)
         hypotheses = self._translate(model, is_stopping)
         if hypotheses is None:
             return None
@@ -160,14 +158,15 @@ class Validator:
         return hypotheses
 
     @torch.inference_mode()
-    def _loss(self, model: Transformer, is_stopping: Callable[[], bool]) -> float:
+    def _loss(self, model: Transformer, batch_tokens: int, is_stopping: Callable[[], bool]) -> float:
         """Return the unsmoothed cross-entropy of the whole set, in nats a target token, EOS included.
 
         It means nothing where a process is told to stop.
         """
         total = 0.0
         num_tokens = 0
-        for rows in self.batches[self.processes.rank :: self.processes.count]:
+        batches = plan_batches(self.split.source_lengths, self.split.target_lengths, batch_tokens, 0, 0)
+        for rows in batches[self.processes.rank :: self.processes.count]:
             batch = collate(read_pairs(self.split, rows), self.special)
             tensors = (tensor.to(self.device) for tensor in batch.tensors)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):

@@ -3,10 +3,12 @@
 import json
 
 import pytest
+import torch
 
 from mtkit.config.corpus import CorpusSection, TextSource
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.prepare import prepare_corpus
+from mtkit.training.batch_loss import BatchLoss
 from mtkit.training.run import train_model
 from mtkit.training.validation import Validator
 
@@ -50,3 +52,21 @@ def test_a_process_without_sentences_gives_up_too(corpus_path, make_recipe, tmp_
     with pytest.raises(KeyboardInterrupt):
         train_model(corpus_path, make_recipe("training.max_steps=1"), tmp_path / "run", device="cpu", threads=1)
     assert given_up == [True]
+
+
+def test_the_loss_is_computed_of_no_more_at_once_than_training_computes(
+    corpus_path, make_recipe, tmp_path, monkeypatch
+):
+    """What does not fit into memory in training does not in validation."""
+    honest, sizes = BatchLoss.forward, []
+
+    def forward(self, src_ids, tgt_in_ids, *others):
+        if not torch.is_grad_enabled():
+            sizes.append((len(src_ids), src_ids.numel(), tgt_in_ids.numel()))
+        return honest(self, src_ids, tgt_in_ids, *others)
+
+    monkeypatch.setattr(BatchLoss, "forward", forward)
+    settings = ["training.max_steps=2", "training.micro_batch_tokens=40"]
+    train_model(corpus_path, make_recipe(*settings), tmp_path / "run", device="cpu", threads=1)
+    assert len(sizes) > 4
+    assert all(max(tokens) <= 40 or rows == 1 for rows, *tokens in sizes)
