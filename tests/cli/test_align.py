@@ -1,7 +1,13 @@
 import json
+import re
 import shutil
 
 import pytest
+import torch
+
+from mtkit.checkpoint.model_folder import load_model
+from mtkit.config.decoding import DecodingSection
+from mtkit.inspection.pair_alignment import align_pairs, find_agreement, list_settings
 
 SOURCE = ["the big dog runs.", "", "a cat sees the man"]
 TARGET = ["the dog, it runs.", "a man", "the cat sees"]
@@ -58,6 +64,13 @@ def test_agreement_with_the_other_direction(align, texts, model_folder):
     assert "F1 between both" in header
     assert len(rows) == 4
     assert "best F1 between both" in result.err
+    loaded = load_model(model_folder, torch.device("cpu"))
+    settings, pairs = list_settings(1), list(zip(SOURCE, TARGET, strict=True))
+    decoding = DecodingSection(tag="<2de>")
+    links = align_pairs(loaded, pairs, settings)
+    reverse = align_pairs(loaded, [pair[::-1] for pair in pairs], settings, decoding)
+    expected = [f"{agreement:.3f}" for _, agreement in find_agreement(links, reverse).values()]
+    assert [re.findall(r"\d\.\d{3}", row)[0] for row in rows] == expected
 
 
 def test_a_second_model_of_the_same_direction_is_refused(run, texts, model_folder, tmp_path):

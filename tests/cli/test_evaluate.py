@@ -4,10 +4,13 @@ import json
 import random
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 import mtkit
+from mtkit.cli.evaluate import _iter_target_chunks
+from mtkit.cli.evaluate_tables import show_scores
 from mtkit.evaluation.metrics import Evaluator
 from mtkit.evaluation.significance import Measure, compare_systems
 
@@ -112,6 +115,22 @@ def test_the_table_marks_what_differs_significantly(run, many):
     assert "warning: good and same hold the same translations" in result.err
 
 
+def test_a_difference_is_marked_only_if_both_tests_find_it():
+    score = {"score": 20.0, "signature": "s", "interval": None}
+    systems = [{"name": name, "bleu": score, "length_ratio": 1.0} for name in "ab"]
+    tests = {"bootstrap_samples": 1000, "randomization_trials": 10_000, "seed": 1}
+    for p_values, mark in (
+        ((0.04, 0.06), ""),
+        ((0.06, 0.04), ""),
+        ((0.04, 0.04), "*"),
+        ((None, 0.04), "*"),
+        ((None, None), ""),
+    ):
+        compared = dict(zip(("bootstrap_p", "randomization_p"), p_values, strict=True)) | {"difference": 1.5}
+        (_, differences, _) = show_scores({"systems": systems, "comparisons": [compared], "tests": tests})
+        assert differences.rows[0][1].partition(" ")[0] == f"+1.50{mark}"
+
+
 def test_one_test_or_none(run, many):
     one = run("evaluate", "good", "bad", "-r", "ref", *FAST, "--set", "evaluation.bootstrap_samples=0").out
     assert "p by paired approximate randomisation (100 trials), seed 12345\n" in one
@@ -138,7 +157,7 @@ def test_markdown_is_a_table_with_signatures(run, many, write):
 
 
 def test_the_analysis_shows_where_the_errors_are(run, many, write):
-    write("labels", ["web", "news", "web"] * 20)
+    write("labels", ["web ", "news", "web"] * 20)
     write("train", [*(line for line in MANY if "Katze" not in line), "selten"])
     flags = ["--analysis", "--train", "train", "--labels", "labels", "--source", "src"]
     report = json.loads(run("evaluate", "good", "bad", "-r", "ref", *flags, "--json", *FAST).out)
@@ -161,7 +180,7 @@ def test_the_analysis_shows_where_the_errors_are(run, many, write):
     assert "--source FILE" in run("evaluate", "good", "-r", "ref", "--analysis", *FAST).out
 
 
-def test_rare_words_are_counted_in_a_prepared_corpus_too(run, many, write):
+def test_rare_words_are_counted_in_a_prepared_corpus_too(run, many, write, monkeypatch):
     lines = [f"der {a} {b} {number}" for a in ("Hund", "Aal") for b in ("Wal", "Bär", "Wolf") for number in range(15)]
     write("train.en", [line[::-1] for line in lines])
     write("train.de", lines)
@@ -171,6 +190,9 @@ def test_rare_words_are_counted_in_a_prepared_corpus_too(run, many, write):
     flags = ["--train", "corpus", "--metric", "bleu", "--json", *FAST]
     (_, rare) = json.loads(run("evaluate", "three", "-r", "three", *flags).out)["breakdowns"]
     assert [(group["label"], group["sentences"]) for group in rare["groups"]] == [("0", 1), ("1-9", 1), ("10-99", 1)]
+    monkeypatch.setattr("mtkit.cli.evaluate._CHUNK_LINES", 7)
+    counted = [line for chunk in _iter_target_chunks(Path("corpus")) for line in chunk]
+    assert counted == mtkit.PreparedCorpus.load("corpus").train.target_lines()
 
 
 def test_every_line_of_a_training_text_is_counted(run, many, write):
@@ -246,8 +268,9 @@ def test_a_line_separator_of_unicode_is_no_line_end(run, files, write):
     assert run("evaluate", "odd", "-r", "ref").code == 0
 
 
-def test_standard_input_is_a_system(run, files, monkeypatch):
-    text = "\n".join(HYPOTHESIS) + "\n"
+def test_standard_input_is_a_system(run, files, write, monkeypatch):
+    text = "\r\n".join(HYPOTHESIS).replace("läuft", "läuft\u2028\x85") + "\n"  # which end no line
+    write("good", [HYPOTHESIS[0].replace("läuft", "läuft\u2028\x85"), *HYPOTHESIS[1:]])
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     systems = json.loads(run("evaluate", "-", "good", "-r", "ref", "--json", *FAST).out)["systems"]
     assert systems[0]["name"] == "-"
@@ -301,11 +324,31 @@ def test_a_training_text_that_is_missing_is_told_before_a_model_translates(
     assert (result.code, "at: missing" in result.err) == (3, True)
 
 
+def test_mixed_up_texts_are_told_before_a_model_translates(run, files, model_folder, monkeypatch):
+    monkeypatch.setattr("mtkit.cli.systems.translate_lines", None)
+    result = run("evaluate", model_folder, "-r", "ref", "--source", "ref")
+    assert (result.code, "the reference is the source" in result.err) == (3, True)
+
+
+@pytest.mark.parametrize(("given", "tokenizer"), [([], "zh"), (["--target-language", "de"], "13a")])
+def test_a_target_language_that_is_given_counts_more_than_that_of_a_model(
+    run, files, model_folder, write, tmp_path, given, tokenizer
+):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"target_language": "zh"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    write("src", ["the dog runs.", "", "a cat sees it.", "the man jumps."])
+    flags = ["--source", "src", "--metric", "bleu", "--json", *given, *NO_TESTS]
+    (system,) = json.loads(run("evaluate", folder, "-r", "ref", *flags).out)["systems"]
+    assert f"tok:{tokenizer}" in system["bleu"]["signature"]
+
+
 def test_systems_of_the_same_name_are_kept_apart(run, files, write):
-    write("a/hyp", HYPOTHESIS)
-    write("a_hyp", REFERENCE)
-    assert run("evaluate", "a/hyp", "a_hyp", "-r", "ref", "--save", "kept", *FAST).code == 0
-    assert sorted(path.name for path in (files / "kept").iterdir()) == ["a_hyp-2.txt", "a_hyp.txt"]
+    for place, name in enumerate(("a/hyp", "a_hyp", "a hyp")):
+        write(name, [f"{place}"] * 4)
+    assert run("evaluate", "a/hyp", "a_hyp", "a hyp", "-r", "ref", "--save", "kept", *FAST).code == 0
+    kept = {path.name: path.read_text(encoding="utf-8")[0] for path in (files / "kept").iterdir()}
+    assert kept == {"a_hyp.txt": "0", "a_hyp-2.txt": "1", "a_hyp-3.txt": "2"}
 
 
 @pytest.mark.parametrize(

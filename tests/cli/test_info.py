@@ -2,6 +2,9 @@ import json
 
 import pytest
 
+from mtkit.checkpoint.run_folder import RunFolder
+from mtkit.corpus.store import PreparedCorpus
+
 
 def table(result):
     """Return the two-column rows of the first table that `mtkit info` printed."""
@@ -43,6 +46,16 @@ def test_a_corpus(run, experiment):
     assert described["splits"]["test"]["pairs"] == 10
     assert described["vocabulary"] == {"source": 36, "target": 36}
     assert [corpus["tag"] for corpus in described["corpora"].values()] == ["none"]
+    files = [path for path in (experiment / "corpus").rglob("*") if path.is_file() and path.name != "manifest.json"]
+    assert described["bytes"] == sum(path.stat().st_size for path in files)
+    corpus = PreparedCorpus.load(experiment / "corpus")
+    for name, split in described["splits"].items():
+        pairs = list(getattr(corpus, name))
+        for side in ("source", "target"):
+            assert split[f"{side}_tokens"] == sum(len(getattr(pair, f"{side}_ids")) for pair in pairs)
+            assert split[f"{side}_words"] == sum(len(getattr(pair, side).split()) for pair in pairs)
+        ids = [token_id for pair in pairs for token_id in (*pair.source_ids, *pair.target_ids)]
+        assert split["unknown"] == ids.count(corpus.source_tokenizer.unk_id)
     shown = run("info", experiment / "corpus")
     assert table(shown)["pairs read"] == "120"
     assert "duplicate" in shown.out
@@ -56,6 +69,29 @@ def test_a_run(run, experiment):
     assert described["languages"] == "en-de"
     assert described["parameters"] > 0
     assert table(run("info", experiment / "run"))["steps done"] == "2"
+
+
+def test_a_run_that_is_not_finished(run, experiment, tmp_path):
+    import shutil
+
+    folder = RunFolder(shutil.copytree(experiment / "run", tmp_path / "run"))
+    finished = json.loads(run("info", folder.path, "--json").out)
+    shutil.rmtree(folder.model)
+    folder.write_record(folder.read_record().model_copy(update={"is_finished": False}))
+    result = run("info", folder.path, "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out) == finished | {"state": "not finished"}
+
+
+def test_the_vocabularies_of_a_model_are_those_of_its_sides(run, model_folder, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["model"] |= {"src_vocab_size": 123, "tied_embeddings": "none"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    described = json.loads(run("info", folder, "--json").out)
+    assert described["vocabulary"] == {"source": 123, "target": config["model"]["tgt_vocab_size"]}
 
 
 def test_a_folder_of_mtkit_run_points_to_its_parts(run, experiment):

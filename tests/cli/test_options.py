@@ -123,3 +123,10 @@ def test_an_option_takes_its_help_and_default_from_the_field():
     assert recipe_option("training.seed", "--seed").help.endswith("[default: 1]")
     assert "default" not in recipe_option("training.seed", "--seed", show_default=False).help
     assert "default" not in recipe_option("evaluation.lowercase", "--lowercase").help
+
+
+def test_a_default_of_nothing_or_no_is_told(run):
+    lines = run("options", "training").out.splitlines()
+    assert "training.weight_decay  number >= 0  [default: 0.0]" in lines
+    assert "training.activation_checkpointing  true | false  [default: false]" in lines
+    assert "training.max_steps  integer >= 1" in lines

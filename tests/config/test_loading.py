@@ -96,6 +96,29 @@ def test_a_wrong_type_says_what_must_be_there_and_what_is(write):
     assert "not 'many'" in error.message
 
 
+def test_an_unknown_key_of_a_list_item_names_the_nearest_one():
+    (error,) = problems(load, None, "corpus.train=[{sorce: a, target: b, source: c}]")
+    assert error.fix == "did you mean 'source'?"
+
+
+def test_a_value_of_none_of_several_types_is_told_with_its_line(write):
+    path = write("r.yaml", ["training:", "  seed: 1", "  micro_batch_tokens: 5"])
+    assert {error.at for error in problems(load_recipe, path)} == {f"{path}:3"}
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("training.max_steps=0", "Updates to make"),
+        ("corpus.train=[{dataset: x/y, streaming: maybe}]", "Read the data set while it downloads"),
+        ("evaluation.metrics=[bleu, meteor]", "Metrics"),
+    ],
+)
+def test_what_a_field_means_is_told_with_its_wrong_value(text, meaning):
+    (error,) = problems(load, None, text)
+    assert meaning in error.fix
+
+
 def test_a_number_where_text_must_be_wants_quotes():
     (error,) = problems(load, None, "corpus.train=[{dataset: some/name, revision: 1234567}]")
     assert error.fix == "put it in quotes"
@@ -133,12 +156,16 @@ def test_bounds_are_kept(text):
         ("{}", "give either"),
         ("{source: a, target: b, columns: [x, y]}", "`columns` goes with"),
         ("{source: a, target: b, split: train}", "`split` goes with `dataset`"),
+        ("{path: a.tsv, config: x}", "`config` goes with `dataset`"),
+        ("{path: a.tsv, revision: x}", "`revision` goes with `dataset`"),
+        ("{path: a.tsv, data_files: x}", "`data_files` goes with `dataset`"),
         ("{path: a.tsv, streaming: true}", "`streaming` goes with `dataset`"),
     ],
 )
 def test_a_text_source_is_one_thing(text, message):
     (error,) = problems(load, None, f"corpus.train=[{text}]")
     assert message in error.message
+    assert error.at == f"--set corpus.train=[{text}]"
 
 
 def test_set_wins_over_the_file_and_the_last_set_over_the_first(write):
@@ -146,6 +173,18 @@ def test_set_wins_over_the_file_and_the_last_set_over_the_first(write):
     recipe = load(path, "training.seed=2", "training.seed=3")
     assert recipe.training.seed == 3
     assert recipe.training.max_steps == 10
+
+
+def test_of_two_wrong_values_the_last_is_told():
+    (error,) = problems(load, None, "training.seed=2", "training.seed=-1")
+    assert error.at == "--set training.seed=-1"
+
+
+def test_set_goes_below_a_heading_with_nothing_below_it(write):
+    path = write("r.yaml", ["corpus:", "  valid:", "training:", "  corpus_weights:"])
+    recipe = load(path, "corpus.valid.path=/v.tsv", "training.corpus_weights.news=2")
+    assert recipe.corpus.valid.path == Path("/v.tsv")
+    assert recipe.training.corpus_weights == {"news": 2}
 
 
 def test_set_indexes_lists(write):
@@ -178,6 +217,7 @@ def test_set_reads_values_as_yaml():
     assert parse_set("a.b=no").value == "no"
     assert parse_set("a.b=null").value is None
     assert parse_set("a.b=x=y").value == "x=y"
+    assert parse_set("a.b = 3") == Override("a.b", 3, "--set a.b = 3")
 
 
 def test_an_empty_section_is_the_default(write):
@@ -198,6 +238,12 @@ def test_paths_in_a_file_are_relative_to_it_and_others_to_the_working_directory(
     assert load(None, "vocabulary.source_model=x.spm").vocabulary.source_model == here / "x.spm"
 
 
+def test_paths_of_a_recipe_that_is_linked_to_are_relative_to_where_it_lies(write, tmp_path):
+    write("recipes/r.yaml", ["vocabulary: {source_model: x.spm}"])
+    (tmp_path / "link.yaml").symlink_to(tmp_path / "recipes" / "r.yaml")
+    assert load_recipe(tmp_path / "link.yaml").vocabulary.source_model == tmp_path.resolve() / "recipes" / "x.spm"
+
+
 def test_a_home_directory_is_understood(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -212,9 +258,23 @@ def test_a_data_set_is_a_path_only_where_one_stands(write, tmp_path):
     assert second.dataset == str(tmp_path / "local")
 
 
+def test_each_of_several_data_files_is_a_path_only_where_one_stands(write, tmp_path):
+    path = write("r.yaml", ["corpus:", "  train:", "    - {dataset: json, data_files: [a.json, b.json, hf://c.json]}"])
+    files = [write(name, "") for name in ("a.json", "b.json")]
+    (source,) = load_recipe(path).corpus.train
+    assert source.data_files == [*map(str, files), "hf://c.json"]
+
+
 def test_a_recipe_is_found_by_path_and_by_name(write):
     path = write("mine.yaml", "")
     assert find_recipe(path) == path
+    assert find_recipe("quickstart").name == "quickstart.yaml"
+
+
+def test_a_folder_of_the_name_of_a_recipe_does_not_hide_it(tmp_path, monkeypatch):
+    """`mtkit run quickstart -o quickstart` makes one, and is run again."""
+    (tmp_path / "quickstart").mkdir()
+    monkeypatch.chdir(tmp_path)
     assert find_recipe("quickstart").name == "quickstart.yaml"
 
 
@@ -237,3 +297,37 @@ def test_a_wrong_value_of_a_mapping_is_told_by_its_name(text):
     (error,) = problems(load, None, text)
     assert error.at == f"--set {text}"
     assert error.message.startswith(f"'{text.partition('=')[0]}' must be")
+
+
+def test_the_name_of_a_data_set_has_its_configuration():
+    """Two configurations of one data set are two corpora."""
+    texts = ["corpus.train=[{dataset: wmt/wmt19, config: de-en}, {dataset: wmt/wmt19}, {dataset: x, name: y}]"]
+    assert [source.label for source in load(None, *texts).corpus.train] == ["wmt/wmt19:de-en", "wmt/wmt19", "y"]
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (["training.corpus_weights={a: 1}", "training.corpus_temperature=2"], "not both"),
+        (["decoding.expand_prefix=true", "decoding.sampling=true"], "exclude each other"),
+        (["decoding.expand_prefix=true", "decoding.mbr=chrf"], "exclude each other"),
+        (["decoding.mbr=chrf", "decoding.n_best=33"], "cannot be larger than `mbr_candidates`"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(sets, message):
+    (error,) = problems(load, None, *sets)
+    assert message in error.message
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ["training.micro_batch_tokens=4096"],
+        ["decoding.n_best=6", "decoding.sampling=true"],
+        ["decoding.n_best=6", "decoding.expand_prefix=true"],
+        ["decoding.n_best=32", "decoding.mbr=bleu"],
+        ["corpus.valid_size=1", "corpus.test_size=2.0"],
+    ],
+)
+def test_what_just_fits_together_is_taken(sets):
+    load(None, *sets)

@@ -49,3 +49,14 @@ def test_what_does_not_fit_together_is_refused(fields, sizes, message):
 def test_separate_vocabularies_go_with_tied_target_embeddings():
     config = build_model_config(ModelSection(tied_embeddings="target"), 100, 200)
     assert (config.src_vocab_size, config.tgt_vocab_size) == (100, 200)
+
+
+def test_learned_positions_do_not_need_an_even_width():
+    config = build_model_config(ModelSection(d_model=5, num_heads=1, positions="learned"), 100, 100)
+    assert config.d_model == 5
+
+
+def test_the_decoder_starts_with_the_begin_of_sentence_of_the_vocabulary():
+    special_ids = {"pad": 3, "unk": 0, "bos": 1, "eos": 2}
+    config = build_model_config(ModelSection(), 100, 100, special_ids)
+    assert (config.pad_id, config.unk_id, config.bos_id, config.eos_id, config.decoder_start_id) == (3, 0, 1, 2, 1)

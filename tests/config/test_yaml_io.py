@@ -24,6 +24,7 @@ from mtkit.errors import RecipeError
         ("1.2.3", "1.2.3"),
         ("[a, 2]", ["a", 2]),
         ("{a: b", "{a: b"),
+        ("a\x07b", "a\x07b"),
     ],
 )
 def test_scalars_mean_what_they_look_like(text, value):
@@ -66,6 +67,7 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(write):
         ("a: *nowhere\n", "not valid YAML", 1),
         ("a: !!python/object:os.system {}\n", "not valid YAML", 1),
         ("? [a, b]\n: 1\n", "not valid YAML|mapping", None),
+        ("a: b\x07\n", "not valid YAML", None),
     ],
 )
 def test_what_is_no_recipe_is_refused_with_its_line(write, content, message, line):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mtkit.corpus.batching import SpecialIds, collate, plan_batches, read_pairs, split_batch
+from mtkit.corpus.batching import Pairs, SpecialIds, collate, plan_batches, read_pairs, split_batch
 
 
 @pytest.fixture
@@ -97,7 +97,9 @@ def test_collate_adds_the_special_ids_and_pads_behind():
     assert batch.src_ids.tolist() == [[5, 6, 7, 3], [8, 3, 0, 0]]
     assert batch.tgt_in_ids.tolist() == [[2, 9, 0], [2, 10, 11]]
     assert batch.tgt_out_ids.tolist() == [[9, 3, 0], [10, 11, 3]]
+    assert batch.tgt_places.tolist() == [0, 1, 3, 4, 5]
     assert batch.num_tokens == 5
+    assert batch.rows.tolist() == [0, 1]
 
 
 def test_chosen_rows_alone_are_batched_as_often_as_they_stand(lengths):
@@ -118,3 +120,26 @@ def test_batches_do_not_come_in_the_order_of_length(lengths):
     batches = plan_batches(*lengths, batch_tokens=300, seed=1, epoch=0)
     places = np.corrcoef(np.arange(len(batches)), [longest[rows].mean() for rows in batches])
     assert abs(places[0, 1]) < 0.5
+
+
+def test_pairs_are_split_into_parts_that_fit_and_know_their_rows():
+    generator = np.random.default_rng(1)
+    sources, targets = ([np.arange(n, dtype=np.int32) for n in generator.integers(1, 30, 40)] for _ in range(2))
+    rows = generator.permutation(1000)[:40]
+    parts = Pairs(rows, sources, targets).split(100)
+    special = SpecialIds(pad_id=0, eos_id=3, decoder_start_id=2)
+    assert max(batch.numel() for part in parts for batch in collate(part, special).tensors[:3]) <= 100
+    places = {row: place for place, row in enumerate(rows.tolist())}
+    found = [
+        (row, source, target)
+        for part in parts
+        for row, source, target in zip(part.rows.tolist(), part.sources, part.targets, strict=True)
+    ]
+    assert sorted(row for row, _, _ in found) == sorted(rows.tolist())
+    assert all(source is sources[places[row]] and target is targets[places[row]] for row, source, target in found)
+
+
+@pytest.mark.parametrize("micro_batch_tokens", [None, 100])
+def test_no_pairs_are_split_into_no_parts(micro_batch_tokens):
+    """As of a process for which an update has no pair left."""
+    assert Pairs(np.zeros(0, np.int64), [], []).split(micro_batch_tokens) == []

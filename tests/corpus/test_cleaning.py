@@ -43,6 +43,7 @@ def test_letter_share():
     assert letter_share("हिन्दी") == 1
     assert letter_share(" ... ") == 0
     assert letter_share("ab 1 ") == pytest.approx(2 / 3)
+    assert letter_share("a\u200b1\u00ad") == 0.5
 
 
 def test_a_pair_is_counted_once():

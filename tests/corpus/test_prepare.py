@@ -99,6 +99,7 @@ def test_given_sets_are_never_filtered(write, files, vocabulary, tmp_path):
     prepared = prepare_corpus(corpus, vocabulary, tmp_path / "out")
     assert [(pair.source, pair.target) for pair in prepared.valid] == [*odd[:4], ("x y", "犬")]
     assert prepared.valid[0].source_ids == []
+    assert prepared.manifest.repaired == {"line separator (U+2028)": 1}
     assert prepared.manifest.warnings == [
         "valid set: 1 x line separator (U+2028), replaced by a space",
         "valid set: 1 empty source lines, the first is line 1",

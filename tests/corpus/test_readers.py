@@ -64,6 +64,13 @@ def test_misalignment_hints_at_a_lost_line(write):
     assert f"{target}:2, which is empty on this side only" in caught.value.fix
 
 
+def test_misalignment_hints_at_a_line_of_spaces_and_at_no_windows_line_end(write):
+    source = write("x.en", "a\r\n \t\r\nc\r\n")
+    with pytest.raises(DataError) as caught:
+        read(source=source, target=write("x.de", "a\r\nb\r\nc\r\nd\r\n"))
+    assert f"{source}:2, which is empty on this side only" in caught.value.fix
+
+
 # TSV.
 
 
@@ -77,6 +84,16 @@ def test_tsv_by_name_and_by_number(write):
     assert read(path=header, columns=("a", "b"))[0] == PAIRS
     assert read(path=header, columns=(1, 2))[0] == [("a", "b"), *PAIRS]
     assert read(path=header, columns=("2", "1"))[0][1] == ("eins", "one")
+
+
+def test_tsv_columns_are_numbers_only_if_both_are(write):
+    assert read(path=write("x.tsv", ["2016\tde", "a\tb"]), columns=("2016", "de"))[0] == [("a", "b")]
+
+
+def test_tsv_columns_of_the_languages_go_before_source_and_target(write):
+    path = write("x.tsv", ["source\ttarget\ten\tde", "web\ttrain\ta\tb"])
+    assert read(path=path)[0] == [("a", "b")]
+    assert read(path=path, languages=(None, "de"))[0] == [("web", "train")]
 
 
 def test_tsv_with_windows_line_ends(write):
@@ -119,8 +136,9 @@ def test_tsv_without_telling_columns(write):
 
 
 def test_tsv_column_zero_and_no_rows(write):
-    with pytest.raises(RecipeError, match="no column 0"):
-        read(path=write("x.tsv", ["a\tb"]), columns=(0, 1))
+    for columns in ((0, 1), (1, 0)):
+        with pytest.raises(RecipeError, match="no column 0"):
+            read(path=write("x.tsv", ["a\tb"]), columns=columns)
     with pytest.raises(DataError, match="no pairs"):
         read(path=write("x.tsv", ["source\ttarget"]))
 
@@ -146,7 +164,7 @@ def test_jsonl_flat_and_nested(write):
 
 
 def test_jsonl_null_blank_lines_and_line_breaks(write):
-    path = write("x.jsonl", '{"source": null, "target": "a\\nb"}\n\n{"source": "c", "target": "d\\u0000e"}\n')
+    path = write("x.jsonl", '{"source": null, "target": "a\\nb"}\n\n \r\n{"source": "c", "target": "d\\u0000e"}\n')
     pairs, reading = read(path=path)
     assert pairs == [("", "a b"), ("c", "d e")]
     assert reading.repaired == {"line break inside a field": 1, "NUL": 1}
@@ -165,10 +183,23 @@ def test_jsonl_null_blank_lines_and_line_breaks(write):
 )
 def test_jsonl_names_the_malformed_line(write, line, message):
     good = '{"source": "a", "target": "b"}'
-    path = write("x.jsonl", [good, good, good, line])
+    path = write("x.jsonl", [good, "", good, good, line])
     with pytest.raises(DataError, match=message) as caught:
         read(path=path)
-    assert caught.value.at == f"{path}:4"
+    assert caught.value.at == f"{path}:5"
+
+
+def test_jsonl_a_name_with_a_dot_may_be_that_of_a_column(write):
+    rows = [{"text.en": "a", "text.de": "b"}]
+    assert read(path=write_json_lines(write, rows), columns=("text.en", "text.de"))[0] == [("a", "b")]
+
+
+@pytest.mark.parametrize("value", [None, "text"])
+def test_jsonl_names_the_line_that_lacks_the_inner_object(write, value):
+    path = write_json_lines(write, [{"translation": {"en": "a", "de": "b"}}, {"translation": value}])
+    with pytest.raises(DataError, match=r"no 'translation\.en' in this line") as caught:
+        read(path=path)
+    assert caught.value.at == f"{path}:2"
 
 
 # Parquet.
@@ -189,6 +220,10 @@ def test_parquet_flat_nested_and_null(tmp_path):
     assert read(path=nulls)[0] == [("a", "b"), ("", "c")]
     category = pa.array(sources).dictionary_encode()
     assert read(path=write_parquet(tmp_path / "d.parquet", {"en": category, "de": targets}))[0] == PAIRS
+    large = {"en": pa.array(sources, pa.large_string()), "de": pa.array(targets, pa.large_string())}  # as Polars has it
+    assert read(path=write_parquet(tmp_path / "large.parquet", large))[0] == PAIRS
+    dotted = write_parquet(tmp_path / "dotted.parquet", {"text.en": sources, "text.de": targets})
+    assert read(path=dotted, columns=("text.en", "text.de"))[0] == PAIRS
 
 
 def test_parquet_faults(tmp_path, write):
@@ -206,6 +241,25 @@ def test_parquet_faults(tmp_path, write):
         )
     with pytest.raises(DataError, match="no column 'x'"):
         read(path=write_parquet(tmp_path / "c.parquet", {"source": ["a"], "target": ["b"]}), columns=("x", "target"))
+
+
+def test_suffixes_in_capitals_and_of_ndjson(write, tmp_path):
+    assert read(path=write("x.TSV", ["source\ttarget", "a\tb"]))[0] == [("a", "b")]
+    (tmp_path / "y.TSV.GZ").write_bytes(gzip.compress(b"source\ttarget\na\tb\n"))
+    assert read(path=tmp_path / "y.TSV.GZ")[0] == [("a", "b")]
+    assert read(path=write("x.ndjson", ['{"en": "a", "de": "b"}']))[0] == [("a", "b")]
+
+
+def test_the_share_that_is_read_is_told(write, tmp_path):
+    """Of it the progress bar makes the number of all pairs."""
+    columns = {"source": ["a"] * 3, "target": ["b"] * 3}
+    sources = [
+        {"source": write("x.en", ["a"] * 3), "target": write("x.de", ["b"] * 3)},
+        {"path": write("x.tsv", ["source\ttarget", *["a\tb"] * 3])},
+        {"path": write_json_lines(write, [{"en": "a", "de": "b"}] * 3)},
+        {"path": write_parquet(tmp_path / "x.parquet", columns)},
+    ]
+    assert [read(**source)[1].share for source in sources] == [1] * 4
 
 
 def test_unknown_suffix(write):

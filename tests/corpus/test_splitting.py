@@ -47,6 +47,7 @@ def test_targets_that_are_their_sources_are_noted_and_many_of_them_warned_of():
     assert result.noted == {"target copies source, kept": 2}
     assert "2 targets are their sources" in find_copies(result)[0]
     assert find_copies(assign([("a", "a"), ("b", "1"), ("c", "3")], **NO_SPLIT)) == []
+    assert assign([("a", "a"), ("a", "a"), ("c", "3")], **NO_SPLIT).noted == {"target copies source, kept": 1}
 
 
 LEAKY = [("SEEN  source", "t1"), ("s2", "Seen Target"), ("s3", "t3"), ("seen source", "seen target")]
@@ -101,10 +102,13 @@ def test_sentences_with_very_many_translations_are_passed_over(prefix):
     assert len(assign(few + many, valid_size=30, test_size=0).held_out["valid"]) == 30
     assert len(assign(many, valid_size=30, test_size=0).held_out["valid"]) == 40
     assert len(assign(many, valid_size=100, test_size=0).held_out["valid"]) == 80
+    some = [(f"{prefix}+{i}", f"v{i}-{k}") for i in range(8) for k in range(5)]
+    assert len(assign(some + many, valid_size=30, test_size=0).held_out["valid"]) == 30
 
 
 def test_the_split_does_not_depend_on_the_order():
-    pairs = list(dict.fromkeys(make_tangle(3000)))
+    tangle = make_tangle(3000)
+    pairs = list(dict.fromkeys(tangle + [(source.upper(), target) for source, target in tangle]))
     shuffled = [pairs[i] for i in np.random.default_rng(9).permutation(len(pairs))]
     one, other = assign(pairs), assign(shuffled)
     for name in ("valid", "test"):
@@ -115,9 +119,20 @@ def test_the_split_does_not_depend_on_the_order():
 
 def test_sizes():
     pairs = [(f"s{i}", f"t{i}") for i in range(1000)]
-    result = assign(pairs, valid_size=0.013, test_size=7)
+    result = assign(pairs, valid_size=0.0126, test_size=7)
     assert {name: len(rows) for name, rows in result.held_out.items()} == {"valid": 13, "test": 7}
+    assert len(assign(pairs, valid_size=1, test_size=0).held_out["valid"]) == 1
     assert assign(pairs, **NO_SPLIT).held_out == {}
+
+
+def test_a_share_is_of_the_pairs_that_it_is_split_off():
+    """Of corpora without a tag, where there are such."""
+    parts = [
+        ([f"{name}{i}" for i in range(n)], [f"t{name}{i}" for i in range(n)]) for name, n in (("a", 100), ("b", 900))
+    ]
+    hashes = [PairHashes.of(*part, tag) for part, tag in zip(parts, (None, "<bt>"), strict=True)]
+    result = assign_pairs(PairHashes.concatenate(hashes), {}, CorpusSection(valid_size=0.1, test_size=0))
+    assert len(result.held_out["valid"]) == 10
 
 
 def test_a_share_is_bounded():

@@ -80,11 +80,11 @@ def test_texts_of_a_slice_and_of_empty_lines():
 
 
 def test_codes_of_many_corpora_are_wider():
-    ids = pa.array([[1]] * 300, pa.list_(pa.int32()))
-    names = [f"corpus {row}" for row in range(300)]
+    ids = pa.array([[1]] * 257, pa.list_(pa.int32()))
+    names = [f"corpus {row}" for row in range(257)]
     split = CorpusSplit(pa.table([names, names, ids, ids, names], schema=build_schema()))
     assert split.corpus_names == names
-    assert split.corpus_codes.tolist() == list(range(300))
+    assert split.corpus_codes.tolist() == list(range(257))
     assert split.corpus_codes.dtype == np.uint16
 
 

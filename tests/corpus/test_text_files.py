@@ -21,6 +21,10 @@ def test_only_line_feeds_end_a_line(write, end):
     assert read(write("x.txt", "\n".join(LINES) + end)) == LINES
 
 
+def test_a_last_line_of_spaces_counts_though_nothing_ends_it(write):
+    assert read(write("x.txt", "eins\n ")) == ["eins", " "]
+
+
 def test_a_file_of_empty_lines(write):
     assert read(write("x.txt", "\n\n\n")) == ["", "", ""]
 
@@ -65,6 +69,16 @@ def test_truncated(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", COMPRESSORS)
+def test_damaged_within(tmp_path, suffix):
+    path = tmp_path / f"x.en{suffix}"
+    packed = bytearray(COMPRESSORS[suffix]("".join(f"line {i * i}\n" for i in range(5000)).encode()))
+    packed[20:40] = b"\xff" * 20
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match=r"damaged|cannot read"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
 def test_not_compressed_at_all(tmp_path, suffix):
     path = tmp_path / f"x.en{suffix}"
     path.write_text("plain text that is not packed\n")
@@ -102,6 +116,7 @@ def test_nul_bytes_name_the_line(tmp_path):
     ("content", "kind"),
     [
         ("ab\n".encode("utf-16"), "UTF-16"),
+        ("ab\n".encode("utf-32"), "UTF-32"),
         (gzip.compress(b"a\n"), "gzip"),
         (bz2.compress(b"a\n"), "bzip2"),
         (b"PK\x03\x04...", "zip"),

@@ -55,6 +55,26 @@ CATALOG_PAIRS = [
     ("%d file", "%d Datei"),
     ("%d files", "%d Dateien"),
 ]
+PLURALS = r"""
+msgid ""
+msgstr ""
+"Language: sr@latin
+"
+"Content-Type: text/plain; charset=CHARSET
+"
+
+msgid "%d day"
+msgid_plural "%d days"
+msgstr[0] "%d dan"
+msgstr[1] "%d dana"
+msgstr[2] "%d danâ"
+
+msgid "%d hour"
+msgid_plural "%d hours"
+msgstr[0] "%d sat"
+msgstr[1] ""
+msgstr[2] "%d sati"
+"""
 MEMORY = """<tmx version="1.4"><header srclang="en"/><body>
 <tu><tuv xml:lang="en-US"><seg>Press <bpt i="1">&lt;b></bpt>this<ept i="1"/>
  key<ph>x</ph></seg></tuv><tuv xml:lang="de"><seg>Taste</seg></tuv></tu>
@@ -105,6 +125,16 @@ def test_catalogs(write):
     assert reading.left_out == {"fuzzy": 1, "untranslated": 1, "obsolete": 1}
 
 
+def test_of_a_plural_message_the_first_form_and_the_last_are_taken(write):
+    reading = Reading()
+    pairs = read(write("a.po", PLURALS), ("en", "sr"), reading=reading)
+    assert pairs == [("%d day", "%d dan"), ("%d days", "%d danâ")]
+    assert reading.left_out == {"untranslated": 1}
+    one = PLURALS.replace('msgstr[1] "%d dana"\nmsgstr[2] "%d danâ"\n', "")  # as of Japanese
+    assert read(write("b.po", one), ("en", "sr"))[0] == ("%d days", "%d dan")
+    assert read_languages(write("c.po", PLURALS)) == (None, "sr")
+
+
 def test_a_catalog_of_the_source_language_is_swapped(write):
     assert read(write("a.po", CATALOG), ("de", "en")) == [pair[::-1] for pair in CATALOG_PAIRS]
 
@@ -139,6 +169,31 @@ def test_translation_memories(write):
     assert read(path, ("fr", "de")) == [("Deux", "Zwei")]
     two = write("b.tmx", MEMORY.replace('<tuv lang="fr"><seg>Deux</seg></tuv>', ""))
     assert read(two, (None, None)) == [("Press this key", "Taste"), ("Two", "Zwei")]
+
+
+def test_units_of_a_memory_with_an_empty_side_are_left_out(write):
+    empty = '<tu><tuv xml:lang="en"><seg>Three</seg></tuv><tuv xml:lang="de"><seg> </seg></tuv></tu>'
+    lacking = '<tu><tuv xml:lang="en"/><tuv xml:lang="de"><seg>Vier</seg></tuv></tu>'
+    reading = Reading()
+    pairs = read(write("a.tmx", MEMORY.replace("</body>", f"{empty}{lacking}</body>")), reading=reading)
+    assert pairs == [("Press this key", "Taste"), ("Two", "Zwei")]
+    assert reading.left_out == {"without one of the languages": 2, "untranslated": 1}
+
+
+def test_a_memory_that_tells_no_source_language_has_that_of_its_units_or_their_first(write):
+    two = MEMORY.replace('<tuv lang="fr"><seg>Deux</seg></tuv>', "").replace('srclang="en"', 'srclang="*all*"')
+    assert read(write("a.tmx", two), (None, None)) == [("Press this key", "Taste"), ("Two", "Zwei")]
+    turned = two.replace("<tu>", '<tu srclang="de">')
+    assert read(write("b.tmx", turned), (None, None)) == [("Taste", "Press this key"), ("Zwei", "Two")]
+
+
+@pytest.mark.parametrize("suffix", [".tmx", ".xlf"])
+def test_no_other_file_is_read_into_a_text(write, suffix):
+    secret = write("secret.txt", "secret")
+    entity = f'<!DOCTYPE x [<!ENTITY e SYSTEM "{secret.as_uri()}"> <!ENTITY i "inner">]>'
+    text = MEMORY.replace("Taste", "Taste &e; &i;") if suffix == ".tmx" else XLIFF_1.replace("Aus<", "Aus &e; &i;<")
+    targets = [target for _, target in read(write(f"a{suffix}", entity + text))]
+    assert ("Taste &e; &i;" if suffix == ".tmx" else "Aus &e; &i;") in targets
 
 
 def test_a_memory_is_read_unit_by_unit(write):
@@ -194,6 +249,8 @@ def test_xliff(write, text):
     assert pairs[0][1] == "Öffne dies"
     assert pairs[0][0].startswith("Open this")
     assert ("Close", "Zu") not in pairs
+    new = text.replace('state="final">', 'state="new">')
+    assert len(read(write("new.xlf", new))) == len(pairs) - 1
     assert reading.left_out == {"in need of review": 1, "untranslated": 1}
     assert read(path, ("de", "en")) == [pair[::-1] for pair in pairs]
 
@@ -233,6 +290,19 @@ def test_what_is_left_out_of_a_given_set_is_told(write, files, vocabulary, tmp_p
     ]
 
 
+def test_what_stands_behind_comments_and_codes_is_text(write):
+    unit = (
+        '<trans-unit id="9"><source>a<!-- b --> c<x id="1"/> d</source><target>e<?f g?> h</target></trans-unit></body>'
+    )
+    assert read(write("a.xlf", XLIFF_1.replace("</body>", unit)))[-1] == ("a c d", "e h")
+
+
+@pytest.mark.parametrize("version", ["12", "3.0", ""])
+def test_another_version_of_xliff_is_refused(write, version):
+    with pytest.raises(DataError, match=r"no XLIFF 1\.2 or 2\.0"):
+        read(write("a.xlf", XLIFF_1.replace('version="1.2"', f'version="{version}"')))
+
+
 def test_xliff_counts_what_has_no_source(write):
     unit = '<trans-unit id="9"><source/><target>Nichts</target></trans-unit></body>'
     reading = Reading()
@@ -262,7 +332,18 @@ def test_wildcards_that_match_nothing_stay(write, tmp_path):
     section = CorpusSection(train=[TextSource(path=tmp_path / "*.po")])
     assert [source.path for source in section.train] == [tmp_path / "*.po"]
     odd = write("a[1].po", CATALOG)
+    write("a1.po", CATALOG)  # what it would match
     assert [source.path for source in CorpusSection(train=[TextSource(path=odd)]).train] == [odd]
+
+
+def test_files_that_match_come_in_the_order_of_their_names_and_without_folders(write, tmp_path, monkeypatch):
+    """The file system may tell them in any order, and the corpus is to be the same on every machine."""
+    files = [write(f"{name}.po", CATALOG) for name in "abc"]
+    (tmp_path / "folder.po").mkdir()
+    told = [str(path) for path in (files[1], tmp_path / "folder.po", files[2], files[0])]
+    monkeypatch.setattr("mtkit.config.corpus.glob", lambda *_, **__: told)
+    section = CorpusSection(train=[TextSource(path=tmp_path / "*.po")])
+    assert [source.path for source in section.train] == files
 
 
 def test_without_the_packages_the_extra_is_named(write, monkeypatch):

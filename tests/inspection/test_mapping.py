@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mtkit.errors import DataError
+from mtkit.inspection import mapping
 from mtkit.inspection.mapping import learn_projections
 from mtkit.inspection.neighbours import PairScorer
 from mtkit.inspection.vectors import build_vectors
@@ -54,7 +55,8 @@ def test_directions_that_agree_weigh_more():
     assert into_left.weights.shape == (SIZE, SIZE)
 
 
-def test_pairs_with_an_empty_line_teach_nothing():
+def test_pairs_with_an_empty_line_teach_nothing(monkeypatch):
+    monkeypatch.setattr(mapping, "_BLOCK_ROWS", 16)
     left, right = make_languages(60)
     expected = learn_projections(build_vectors(left), build_vectors(right))
     padded = [np.insert(side, [5, 20], np.full((2, SIZE), 9, np.float32), axis=0) for side in (left, right)]
@@ -73,6 +75,7 @@ def test_what_cannot_teach():
     few = map(build_vectors, make_languages(19))
     with pytest.raises(DataError, match="19 pairs of lines are too few"):
         learn_projections(*few)
+    learn_projections(*map(build_vectors, make_languages(20)))
     with pytest.raises(DataError, match="40 lines beside 30"):
         learn_projections(left, build_vectors(make_languages(30)[1]))
     narrow = build_vectors(np.ones((40, 3), np.float32))
@@ -86,3 +89,11 @@ def test_what_cannot_teach():
 def test_alike_vectors_give_finite_weights():
     vectors = build_vectors(np.ones((30, 4), np.float32))
     assert all(np.isfinite(projection.weights).all() for projection in learn_projections(vectors, vectors))
+
+
+def test_few_pairs_help_too():
+    """Of less than two pairs a dimension, directions agree by chance: without shrinkage the share is 0.79."""
+    taught = map(build_vectors, make_languages(40, noise=0.6, seed=1))
+    left, right = map(build_vectors, make_languages(100, seed=2))
+    into_left, into_right = learn_projections(*taught)
+    assert find_share(into_left.apply(left), into_right.apply(right)) > 0.84

@@ -63,6 +63,14 @@ def test_the_nearest_are_those_of_the_definition(sides, margin, k, count):
         assert all(len(set(row[row >= 0])) == (row >= 0).sum() for row in found.lines)
 
 
+def test_a_ratio_to_a_mean_of_nothing_or_less_stays_in_order():
+    left, right = draw(17, seed=3, offset=0), draw(13, seed=4, offset=0)
+    expected = brute_force(left, right, "ratio", 100)
+    found, _ = PairScorer(build_vectors(left), build_vectors(right), "ratio", 100).find_nearest(1)
+    assert expected.max() > 100  # some means are at the floor
+    np.testing.assert_allclose(found.scores[:, 0], expected.max(1), rtol=1e-4)
+
+
 @pytest.mark.parametrize("margin", MARGINS)
 def test_line_by_line_is_the_diagonal(sides, margin):
     left, right = sides[0][:13], sides[1]
@@ -203,8 +211,8 @@ def test_a_store_gives_back_what_came_in_pieces():
 
 def test_a_text_file_grows_after_it_was_read(tmp_path):
     texts = TextFile(tmp_path / "x")
-    texts.append(["one"])
+    texts.append(["one", "more"])
     assert texts[0] == "one"
     texts.append(["two"])
-    assert (texts[1], texts[0], len(texts)) == ("two", "one", 2)
+    assert (texts[2], texts[1], texts[0], len(texts)) == ("two", "more", "one", 3)
     texts.close()

@@ -6,7 +6,7 @@ import pytest
 
 from mtkit.errors import DataError, OutputError, RecipeError
 from mtkit.inspection import vector_files
-from mtkit.inspection.vector_files import SUFFIXES, NpyWriter, iter_vectors, open_vectors
+from mtkit.inspection.vector_files import SUFFIXES, NpyWriter, is_vector_file, iter_vectors, open_vectors
 
 LINES = ["a dog", "", 'ü "quoted"\t\\', "d", "e"]
 
@@ -134,6 +134,28 @@ def test_lengths_that_change_between_pieces(tmp_path, monkeypatch, write):
     with pytest.raises(DataError, match="2 and of 1 dimensions") as caught:
         read(write("mixed.jsonl", ['{"vector": [1, 2]}', '{"vector": [1]}']))
     assert caught.value.at.endswith("row 2")
+
+
+@pytest.mark.parametrize("line", ["{", '{"text": "a"}'])
+def test_a_malformed_line_is_named(monkeypatch, write, line):
+    monkeypatch.setattr(vector_files, "_CHUNK_LINES", 2)
+    with pytest.raises(DataError) as caught:
+        read(write("x.jsonl", ['{"vector": [1, 2]}'] * 3 + [line]))
+    assert caught.value.at.endswith("x.jsonl:4")
+
+
+def test_a_text_that_is_not_there_is_empty(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": ["a", None], "vector": [[1.0], [2.0]]}), tmp_path / "x.parquet")
+    assert read(tmp_path / "x.parquet")[0] == ["a", ""]
+
+
+def test_a_suffix_in_capitals_tells_the_format_too(tmp_path, matrix):
+    save(tmp_path / "x.NPY", matrix)
+    assert is_vector_file(tmp_path / "x.NPY")
+    np.testing.assert_array_equal(read(tmp_path / "x.NPY")[1], matrix)
 
 
 def test_other_precisions_are_read(tmp_path, matrix):

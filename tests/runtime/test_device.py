@@ -44,6 +44,20 @@ def test_an_absent_device_is_an_error_with_a_fix(present, name):
     assert "--device cpu" in caught.value.fix
 
 
+def test_each_process_of_a_machine_takes_the_gpu_of_its_number(present, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    present(cuda=True)
+    assert [resolve_device("auto", rank) for rank in range(3)] == [
+        torch.device(name) for name in ("cuda", "cuda:1", "cuda:2")
+    ]
+    assert chosen == [1, 2]
+    with pytest.raises(DeviceError, match="process 3 of this machine has no GPU: there are 3"):
+        resolve_device("cuda", 3)
+    assert resolve_device("cpu", 5) == torch.device("cpu")
+
+
 def test_the_cpu_is_always_there(present):
     present(cuda=True)
     assert resolve_device("cpu").type == "cpu"

@@ -131,3 +131,51 @@ def test_a_file_that_cannot_even_be_removed_says_why_it_cannot_be_written(tmp_pa
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(OutputError, match="Read-only file system"), atomic_file(tmp_path / "out"):
         refuse()
+
+
+def test_a_folder_left_by_a_kill_while_it_was_replaced_is_no_obstacle(tmp_path):
+    for name in ("made", ".made.replaced"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("old")
+    with atomic_folder(tmp_path / "made") as temporary:
+        (temporary / "file").write_text("new")
+    assert (tmp_path / "made" / "file").read_text() == "new"
+    assert names(tmp_path) == ["made"]
+
+
+def test_until_the_new_folder_stands_the_old_one_is_there(tmp_path, monkeypatch):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "file").write_text("old")
+    rename = Path.rename
+
+    def fail(self, target):
+        if self.name == ".made.partial":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OutputError), atomic_folder(tmp_path / "made") as temporary:
+        (temporary / "file").write_text("new")
+    assert [path.read_text() for path in tmp_path.glob("*/file")] == ["old"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no way to flush a folder")
+def test_all_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
+    """What was renamed but not flushed may be empty after a crash."""
+    flushed, fsync = [], os.fsync
+
+    def watch(descriptor):
+        flushed.append((os.fstat(descriptor).st_ino, (tmp_path / "made").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    with atomic_folder(tmp_path / "made") as temporary:
+        (temporary / "inner").mkdir()
+        (temporary / "inner" / "file").write_text("text")
+    made = tmp_path / "made"
+    inside = {(path.stat().st_ino, False) for path in (made, made / "inner", made / "inner" / "file")}
+    assert inside <= set(flushed)
+    assert flushed[-1] == (tmp_path.stat().st_ino, True)  # the new name itself
+    with atomic_file(tmp_path / "file") as temporary:
+        temporary.write_text("text")
+    assert (tmp_path / "file").stat().st_ino in dict(flushed)

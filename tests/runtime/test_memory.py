@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -68,6 +71,18 @@ def test_the_smaller_of_what_system_and_group_leave_counts(monkeypatch):
         monkeypatch.setattr(memory, "_free_memory", lambda free=free: free)
         monkeypatch.setattr(memory, "_left_in_control_group", lambda left=left: left)
         assert available_memory() == expected
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="this system has no such file")
+def test_free_memory_is_told_in_bytes():
+    assert memory._free_memory() > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") / 2
+
+
+def test_what_a_person_says_of_the_kernel_caches_counts(monkeypatch):
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    memory.bound_kernel_caches()
+    assert (os.environ["LRU_CACHE_CAPACITY"], os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) == ("7", "128")
 
 
 def test_out_of_memory_has_many_names():

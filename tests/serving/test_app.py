@@ -1,4 +1,5 @@
 import json
+import socket
 import threading
 import time
 
@@ -73,7 +74,13 @@ def test_languages(client):
     assert found["detectedLanguage"] == {"confidence": 100.0, "language": "en"}
     found = client.translate(["the dog", "a cat"], source="auto").json
     assert found["detectedLanguage"] == [{"confidence": 100.0, "language": "en"}] * 2
-    assert [one["language"] for one in client.post("/detect", q="the dog").json] == ["en", "de", "pl"]
+    assert client.post("/detect", q="the dog").json == [
+        {"confidence": 33.3, "language": code} for code in ("en", "de", "pl")
+    ]
+    assert client.get("/frontend/settings").json["language"] == {
+        "source": {"code": "en", "name": "English"},
+        "target": {"code": "de", "name": "German"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -144,7 +151,8 @@ def test_other_paths_and_methods(client):
 def test_limits(make_server, run_server, gate, wait_until):
     server = make_server(gate, limits=Limits(max_characters=10, max_batch=3, max_queue=2, time_limit_seconds=0.4))
     client = run_server(server)
-    assert client.get("/frontend/settings").json["charLimit"] == 10
+    settings = client.get("/frontend/settings").json
+    assert (settings["charLimit"], settings["batchLimit"]) == (10, 3)
     refused = client.translate("x" * 11)
     assert (refused.status, refused.error) == (
         413,
@@ -230,6 +238,29 @@ def test_keys(make_server, run_server):
     headers = {"Content-Type": "application/json", "Authorization": "Bearer secret"}
     assert client.send("POST", "/translate", body, headers).status == 200
     assert client.get("/frontend/settings").json["keyRequired"] is True
+
+
+def test_clients_take_turns_by_their_keys(make_server, run_server, gate, monkeypatch):
+    """All may come from one address: that of a proxy."""
+    gate.opened.set()
+    server = make_server(gate, keys=ApiKeys(["one", "two"]))
+    seen, submit = [], server.engine.submit
+    monkeypatch.setattr(server.engine, "submit", lambda client, *rest: seen.append(client) or submit(client, *rest))
+    client = run_server(server)
+    for key in ("one", "two", "one"):
+        assert client.translate("a dog", api_key=key).status == 200
+    assert seen[0] == seen[2] != seen[1]
+
+
+def test_a_client_that_hangs_up_while_it_sends_is_no_failure(make_server, run_server, wait_until, capsys):
+    server = make_server()
+    client = run_server(server)
+    with socket.create_connection(client.address, timeout=20) as connection:
+        connection.sendall(b"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        wait_until(lambda: server.num_open == 1)
+    wait_until(lambda: server.num_open == 0)
+    assert client.get("/health").status == 200
+    assert capsys.readouterr().err == ""
 
 
 def test_html(make_server, run_server, translator):

@@ -161,3 +161,36 @@ def test_stopping_refuses_what_waits(make_engine, gate, wait_until):
     with pytest.raises(RefusedError) as caught:
         engine.submit("c", A, lines("3"))
     assert caught.value.status == 503
+
+
+def test_how_long_to_wait_is_estimated_from_the_speed(make_engine, gate, wait_until):
+    engine = make_engine(max_queue=3)
+    job = engine.submit("a", A, lines("x" * 100))
+    wait_until(lambda: gate.windows)
+    engine.submit("a", A, lines(*["y" * 50] * 3))
+    for speed, seconds in ((10.0, 15), (1.0, 60), (1e6, 1)):
+        engine._characters_a_second = speed
+        with pytest.raises(RefusedError) as caught:
+            engine.submit("b", A, lines("4"))
+        assert (caught.value.status, caught.value.retry_after) == (429, seconds)
+    engine._characters_a_second = None
+    engine._measure([(job, 0)], 2.0)
+    assert engine._characters_a_second == pytest.approx(50)
+    engine._measure([(job, 0)], 1.0)
+    assert engine._characters_a_second == pytest.approx(60)  # a fifth of the newest
+
+
+def test_a_line_that_nobody_waits_for_does_not_spoil_its_window(make_engine, gate, wait_until):
+    engine = make_engine()
+    engine.submit("a", A, lines("1"))
+    wait_until(lambda: gate.windows)
+    dropped, kept = (engine.submit(client, A, lines(client)) for client in "bc")
+
+    def translate(kind, requests):
+        engine.drop(dropped)
+        yield from gate(kind, requests)
+
+    engine._translate = translate
+    gate.opened.set()
+    assert texts(kept) == ["0:c"]
+    assert gate.windows[1] == ["b", "c"]

@@ -1,5 +1,6 @@
 """What a training refuses at its start, rather than lose work, or what it made, later."""
 
+import errno
 import shutil
 import sys
 
@@ -144,3 +145,15 @@ def test_pairs_longer_than_the_positions_that_are_learned_are_refused(corpus_pat
     enough = int(settings.partition("=")[2])
     with pytest.raises(RecipeError):
         train(corpus_path, make_recipe(*learned, f"model.max_positions={enough - 1}"), tmp_path / "other")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody is kept out there")
+def test_where_the_file_system_cannot_tell_nobody_is_kept_out(tmp_path, monkeypatch):
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with claimed(tmp_path), claimed(tmp_path):
+        pass
