@@ -120,8 +120,9 @@ class Validator:
         """
         if weights is not None:
             model = build_model(model.config, is_drawn=False).to(self.device)
-            for name, parameter in unique_weights(model).items():
-                parameter.data = weights[name].to(self.device)  # not copied: whole models may be large
+            with torch.no_grad():
+                for name, parameter in unique_weights(model).items():
+                    parameter.copy_(weights[name])
         model.eval()
         loss = self._loss(model, batch_tokens, is_stopping)
         hypotheses = self._translate(model, is_stopping)
