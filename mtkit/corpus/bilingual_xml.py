@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,19 +136,6 @@ def find_xliff_version(tree: Any, name: str | Path) -> int:
     return int(version[0])
 
 
-def find_xliff_languages(content: bytes, name: str | Path) -> Languages:
-    """Return the languages of an XLIFF file, of several those of the first.
-
-    Raises:
-        DataError: The file is damaged, or no XLIFF.
-    """
-    tree = parse_xml(content, name)
-    if find_xliff_version(tree, name) == 2:
-        return tree.getroot().get("srcLang"), tree.getroot().get("trgLang")
-    first = next(iter_named(tree.getroot(), "file"), None)
-    return (None, None) if first is None else (first.get("source-language"), first.get("target-language"))
-
-
 def check_tmx(tree: Any, name: str | Path) -> Any:
     """Return the root of a TMX file.
 
@@ -186,42 +172,18 @@ def get_language(variant: Any) -> str:
     return str(variant.get(XML_LANG) or variant.get("lang") or "")
 
 
-def iter_xliff_pairs(content: bytes, name: str | Path, languages: Languages, left_out: Counter[str]) -> Iterator[Pair]:
-    """Yield the translated segments of an XLIFF file.
+def iter_segments(element: Any) -> Iterator[Any]:
+    """Yield the segments that a `seg-source` or `target` of XLIFF 1.2 is divided into."""
+    return (mark for mark in iter_named(element, "mrk") if mark.get("mtype") == "seg")
 
-    Args:
-        content: Of the file.
-        name: Of the file, for messages.
-        languages: Source and target language of the corpus; a file of the other direction is swapped.
-        left_out: Is added to: segments without a translation, and those marked as in need of one, or of review.
 
-    Raises:
-        DataError: The file is damaged, no XLIFF, or in other languages.
-    """
-    tree = parse_xml(content, name)
-    version = find_xliff_version(tree, name)
-    holders = iter_named(tree.getroot(), "file") if version == 1 else [tree.getroot()]
-    unit_name, fields = (
-        ("trans-unit", ("source-language", "target-language"))
-        if version == 1
-        else (
-            "segment",
-            ("srcLang", "trgLang"),
-        )
-    )
-    for holder in holders:
-        is_swapped = find_direction((holder.get(fields[0]), holder.get(fields[1])), languages, name)
-        for unit in iter_named(holder, unit_name):
-            source, target = find_child(unit, "source"), find_child(unit, "target")
-            state = (unit.get("state") if version == 2 else None if target is None else target.get("state")) or ""
-            if target is None or source is None or not (pair := (get_text(source), get_text(target)))[1]:
-                left_out["untranslated"] += 1
-            elif state.startswith("needs-") or state in ("new", "initial"):
-                left_out["in need of review"] += 1
-            elif not pair[0]:
-                left_out["without a source"] += 1
-            else:
-                yield pair[::-1] if is_swapped else pair
+def is_untranslatable(element: Any) -> bool:
+    """Return whether an element, or the nearest one around it that says so, is not to be translated."""
+    while element is not None:
+        if element.get("translate") in ("yes", "no"):
+            return bool(element.get("translate") == "no")
+        element = element.getparent()
+    return False
 
 
 def _iter_text(element: Any) -> Iterator[str]:

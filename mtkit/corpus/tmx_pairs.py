@@ -50,7 +50,7 @@ def iter_tmx_pairs(path: Path, languages: Languages, left_out: Counter[str]) -> 
         path: The file.
         languages: Source and target language; None for those that the file tells: the source language of its header,
             and the only other one.
-        left_out: Is added to: units that lack one of the languages.
+        left_out: Is added to: units that lack one of the languages, or whose translation mtkit made.
 
     Raises:
         DataError: The file is missing, damaged, no TMX, or does not tell which two of its languages are wanted.
@@ -63,10 +63,17 @@ def iter_tmx_pairs(path: Path, languages: Languages, left_out: Counter[str]) -> 
             left_out["without one of the languages"] += 1
             continue
         pair = get_text(find_child(source, "seg")), get_text(find_child(target, "seg"))
-        if all(pair):
-            yield pair
-        else:
+        if not all(pair):
             left_out["untranslated"] += 1
+        elif _is_made_here(source) or _is_made_here(target):
+            left_out["translated by a machine"] += 1
+        else:
+            yield pair
+
+
+def _is_made_here(variant: Any) -> bool:
+    """Return whether mtkit filled a variant, and nobody changed it since."""
+    return bool(variant.get("creationtool") == "mtkit" and not variant.get("changeid"))
 
 
 def _refuse_several_languages(path: Path) -> None:

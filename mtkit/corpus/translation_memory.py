@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from mtkit.corpus.bilingual_xml import (
-    Pair,
-    find_xliff_languages,
-    iter_xliff_pairs,
-)
+from mtkit.corpus.bilingual_xml import Pair
 from mtkit.corpus.gettext_files import iter_catalog_pairs, read_target_language
 from mtkit.corpus.language_tags import Languages
 from mtkit.corpus.reading import Lines, Reading
 from mtkit.corpus.text_files import open_bytes, strip_compression
 from mtkit.corpus.tmx_pairs import find_tmx_languages, iter_tmx_pairs
+from mtkit.corpus.xliff_pairs import find_xliff_languages, iter_xliff_pairs
 from mtkit.runtime import console
 
 CATALOGS = frozenset({".po", ".pot"})
@@ -27,7 +24,8 @@ def read_memory(path: Path, languages: Languages, chunk_pairs: int, reading: Rea
     """Yield the pairs of a catalog, a translation memory or an XLIFF file in chunks.
 
     Texts lose their inline codes (`<g>`, `<bpt>`) and line breaks; placeholders and tags that are text stay.
-    What is obsolete, fuzzy, in need of review or untranslated is left out and counted.
+    What is obsolete, fuzzy, in need of review, untranslated, or marked as a machine's translation is left out and
+    counted.
 
     Args:
         path: The file; its suffix names the format.

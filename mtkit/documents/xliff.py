@@ -11,7 +11,9 @@ from typing import Any
 from mtkit.corpus.bilingual_xml import (
     find_child,
     find_xliff_version,
+    is_untranslatable,
     iter_named,
+    iter_segments,
     local_name,
     parse_xml,
 )
@@ -105,10 +107,10 @@ class Xliff(MarkingDocument):
     def _iter_units_1(self) -> Iterator[_Unit]:
         for holder in iter_named(self._tree.getroot(), "trans-unit"):
             source = find_child(holder, "source")
-            if source is None or _is_untranslatable(holder):
+            if source is None or is_untranslatable(holder):
                 continue
             segmented = find_child(holder, "seg-source")
-            marks = [] if segmented is None else [m for m in iter_named(segmented, "mrk") if m.get("mtype") == "seg"]
+            marks = [] if segmented is None else list(iter_segments(segmented))
             if marks:
                 yield from (_Unit(holder, mark, mark.get("mid", "")) for mark in marks)
             else:
@@ -117,7 +119,7 @@ class Xliff(MarkingDocument):
     def _iter_units_2(self) -> Iterator[_Unit]:
         for holder in iter_named(self._tree.getroot(), "segment"):
             source = find_child(holder, "source")
-            if source is not None and not _is_untranslatable(holder):
+            if source is not None and not is_untranslatable(holder):
                 yield _Unit(holder, source)
 
     def _is_wanted(self, unit: _Unit) -> bool:
@@ -163,9 +165,9 @@ class Xliff(MarkingDocument):
         outer.text = segmented.text
         for child in segmented:
             outer.append(copy.deepcopy(child))
-        for mark in list(iter_named(outer, "mrk")):
+        for mark in list(iter_segments(outer)):
             mid = mark.get("mid", "")
-            if mark.get("mtype") == "seg" and (mid in there or (unit.holder, mid) in self._pending):
+            if mid in there or (unit.holder, mid) in self._pending:
                 _copy_content(there.get(mid), mark)
         return self._find_target(unit)
 
@@ -198,15 +200,6 @@ def read_xliff(content: bytes, name: str | Path = "document", options: DocumentO
         DataError: The file is damaged, no XLIFF, or in other languages than the model's.
     """
     return Xliff(content, name, options)
-
-
-def _is_untranslatable(element: Any) -> bool:
-    """Return whether an element, or the nearest one around it that says so, is not to be translated."""
-    while element is not None:
-        if element.get("translate") in ("yes", "no"):
-            return bool(element.get("translate") == "no")
-        element = element.getparent()
-    return False
 
 
 def _copy_content(element: Any, copied: Any) -> None:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -308,6 +309,58 @@ def test_xliff_counts_what_has_no_source(write):
     reading = Reading()
     read(write("a.xlf", XLIFF_1.replace("</body>", unit)), reading=reading)
     assert reading.left_out["without a source"] == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "pairs", "left_out"),
+    [
+        ("", [], {"untranslated": 2}),
+        ('<target><mrk mtype="seg" mid="0">Eins.</mrk></target>', [("One.", "Eins.")], {"untranslated": 1}),
+        (
+            '<target><mrk mtype="seg" mid="1">Zwei.</mrk> <g id="1"><mrk mtype="seg" mid="0">Eins.</mrk></g></target>',
+            [("One.", "Eins."), ("Two.", "Zwei.")],
+            {},
+        ),
+        ("<target>Eins. Zwei.</target>", [("One. Two.", "Eins. Zwei.")], {}),
+        (
+            '<target state="needs-translation"><mrk mtype="seg" mid="0">Eins.</mrk></target>',
+            [],
+            {"in need of review": 1, "untranslated": 1},
+        ),
+    ],
+)
+def test_xliff_pairs_segment_with_segment(write, target, pairs, left_out):
+    """Of what CAT tools divide, a part may be translated."""
+    source = '<mrk mtype="seg" mid="0">One.</mrk> <g id="1"><mrk mtype="seg" mid="1">Two.</mrk></g>'
+    unit = f"<trans-unit id='9'><source>One. Two.</source><seg-source>{source}</seg-source>{target}</trans-unit>"
+    reading = Reading()
+    assert read(write("a.xlf", re.sub("(?s)<trans-unit.*</trans-unit>", unit, XLIFF_1)), reading=reading) == pairs
+    assert reading.left_out == left_out
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "reason"),
+    [
+        (XLIFF_1, '<target state="final">', '<target state="translated" state-qualifier="mt-suggestion">', "machine"),
+        (XLIFF_1, '<target state="final">', '<target state-qualifier="leveraged-mt">', "machine"),
+        (XLIFF_1, '<target state="final">', '<target state="final" state-qualifier="mt-suggestion">', None),
+        (XLIFF_1, 'id="4"', 'id="4" translate="no"', "not to be translated"),
+        (XLIFF_1, "<file ", '<file translate="no" ', "not to be translated"),
+        (XLIFF_2, '<unit id="1"', '<unit id="1" translate="no"', "not to be translated"),
+        (MEMORY, '<tuv lang="DE"', '<tuv lang="DE" creationtool="mtkit"', "machine"),
+        (MEMORY, '<tuv lang="DE"', '<tuv lang="DE" creationtool="mtkit" changeid="ann"', None),
+        (MEMORY, '<tuv lang="DE"', '<tuv lang="DE" creationtool="another"', None),
+    ],
+)
+def test_what_a_machine_or_nobody_translated_is_left_out(write, text, old, new, reason):
+    name = "a.tmx" if text is MEMORY else "a.xlf"
+    reading, before = Reading(), Reading()
+    pairs = read(write(name, text), reading=before)
+    found = read(write(name, text.replace(old, new)), reading=reading)
+    told = [key for key in reading.left_out if reason and reason in key]
+    assert len(told) == bool(reason)
+    assert len(found) < len(pairs) if reason else found == pairs
+    assert len(found) + reading.left_out.total() == len(pairs) + before.left_out.total()
 
 
 def test_wildcards_stand_for_the_files_that_match(write, tmp_path):
