@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ _LINE = re.compile(r"\(line (\d+)\)")
 _PARAGRAPHS = re.compile(r"\n[^\S\n]*(?:\n\s*|(?=[-*•]\s))")
 _CHARSET = re.compile(rb"charset=([\w.:-]+)")
 _HEADER = re.compile(rb'.*?^msgid "".*?\n[^\S\n]*(?=\r?\n)', re.DOTALL | re.MULTILINE)
+# A line of a message, also of an obsolete or a previous one, up to its string; a string; what polib reads of escapes.
+_BEFORE_STRING = re.compile(r'(?:#[~|]\s*)?(?:msg[a-z_]+(?:\[\d+\])?\s*|(?="))')
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ESCAPE = re.compile(r"\\(.)")
+_KNOWN_ESCAPES = frozenset('ntrvbf"\\')
 
 
 def read_catalog(content: bytes, name: str | Path) -> Any:
@@ -35,7 +41,7 @@ def read_catalog(content: bytes, name: str | Path) -> Any:
     declared = _CHARSET.search(content)
     encoding = declared[1].decode() if declared and declared[1] != b"CHARSET" else "utf-8"
     try:
-        content.decode(encoding)
+        _check_strings(content.decode(encoding), name)
     except LookupError as exc:
         raise DataError(f"its header names no encoding: {encoding}", at=name, fix="write charset=UTF-8 there") from exc
     except UnicodeDecodeError as exc:
@@ -60,6 +66,29 @@ def read_catalog(content: bytes, name: str | Path) -> Any:
     if content.strip() and not catalog and not catalog.metadata:
         raise DataError("there is no message in it", at=name, fix="give a gettext catalog (.po or .pot)")
     return catalog
+
+
+def _check_strings(text: str, name: str | Path) -> None:
+    """Refuse what polib would read as something else: strings without their quotes, escapes that it does not know."""
+    lines = map(str.strip, StringIO(text.removeprefix("\ufeff"), newline=None))
+    for number, line in enumerate(lines, 1):
+        start = _BEFORE_STRING.match(line)
+        if start is None:
+            continue
+        string = line[start.end() :]
+        if _STRING.fullmatch(string) is None:
+            raise DataError(
+                "a string is damaged: it lacks a double quote at an end, or has one inside that is not escaped",
+                at=f"{name}:{number}",
+                fix="correct it (msgfmt -c shows more)",
+            )
+        for escape in _ESCAPE.finditer(string):
+            if escape[1] not in _KNOWN_ESCAPES:
+                raise DataError(
+                    f"polib does not know the escape {escape[0]}",
+                    at=f"{name}:{number}",
+                    fix="write the character itself in its place",
+                )
 
 
 def iter_catalog_pairs(

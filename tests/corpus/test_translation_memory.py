@@ -59,10 +59,8 @@ CATALOG_PAIRS = [
 PLURALS = r"""
 msgid ""
 msgstr ""
-"Language: sr@latin
-"
-"Content-Type: text/plain; charset=CHARSET
-"
+"Language: sr@latin\n"
+"Content-Type: text/plain; charset=CHARSET\n"
 
 msgid "%d day"
 msgid_plural "%d days"

@@ -254,12 +254,35 @@ def test_line_ends_stay(stand_in):
         (b'msgid "a"\nmsgstr "\xff"\n', "a.po:2"),
         (b'msgid ""\nmsgstr "Content-Type: text/plain; charset=klingon\\n"\n', "a.po"),
         (b"<html>", "a.po:1"),
+        (b'msgid "a"\nmsgstr "Die Katze\n', "a.po:2"),
+        (b'msgid "a"\r\nmsgstr ""\r\n"A dog /\r\n"sleeps."\r\n', "a.po:3"),
+        (b'msgid "a"\nmsgstr "Die Katze\\"\n', "a.po:2"),
+        (b'msgid "a\\\\" b"\nmsgstr ""\n', "a.po:1"),
+        (b'msgid "a"\nmsgid_plural as\nmsgstr[0] ""\n', "a.po:2"),
+        (b'msgid "a"\nmsgid_plural "as"\nmsgstr[0] "b\n', "a.po:3"),
+        (b'msgid "a"\nmsgstr ""\n\n#~ msgid "b"\n#~ msgstr "c\n', "a.po:5"),
+        (b'#| msgid "b\nmsgid "a"\nmsgstr ""\n', "a.po:1"),
+        (b'msgid "a\\a"\nmsgstr ""\n', "a.po:1"),
+        (b'msgid "a"\nmsgstr "\\\\\\061"\n', "a.po:2"),
     ],
 )
 def test_damage_is_told_with_its_line(content, at):
     with pytest.raises(DataError) as caught:
         read_po(content, "a.po")
     assert caught.value.at == at
+
+
+def test_escapes_and_quotes_stay(stand_in):
+    message = r"""
+# it's "so"
+#| msgid ""
+#| "before"
+msgid ""
+"\t\r\v\b\f\\a \"quoted\" \\\\ 'single'\n"
+msgstr ""
+"""
+    _, catalog = fill(HEADER.format(language="de", plurals=find_rule("de")) + message, stand_in(upper))
+    assert catalog[0].msgid == "\t\r\v\b\f\\a \"quoted\" \\\\ 'single'\n"
 
 
 @pytest.mark.parametrize("fill_option", ["empty", "all"])
