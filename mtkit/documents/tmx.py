@@ -23,6 +23,9 @@ from mtkit.documents.options import DocumentOptions
 from mtkit.documents.xml_output import append_indented, write_tree
 from mtkit.errors import DataError
 
+# What a variant says of how its text came about.
+_HISTORY = ("creationtool", "creationtoolversion", "creationid", "creationdate", "changeid", "changedate")
+
 
 class TranslationMemory:
     """A TMX file; written as lxml writes it.
@@ -77,6 +80,8 @@ class TranslationMemory:
             if translation is not None:
                 variant = self._get_variant(source)
                 fill_inline(find_child(variant, "seg"), translation)
+                for name in _HISTORY:
+                    variant.attrib.pop(name, None)
                 if self._options.marks:
                     variant.set("creationtool", "mtkit")
         return write_tree(self._tree, self._content)

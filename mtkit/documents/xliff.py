@@ -35,11 +35,13 @@ class _Unit:
         holder: The `trans-unit` or `segment`, in which the target stands or is to stand.
         source: The element with its source.
         mid: Of XLIFF 1.2 with `seg-source`: the number of the segment.
+        has_siblings: Whether others share its holder, and so its state.
     """
 
     holder: Any
     source: Any
     mid: str | None = None
+    has_siblings: bool = False
 
 
 class Xliff(MarkingDocument):
@@ -71,12 +73,15 @@ class Xliff(MarkingDocument):
 
     def render(self, translations: Sequence[TranslatedSegment | None]) -> bytes:
         """Return the file with targets in it; a unit whose translation is None stays as it is."""
+        is_whole: dict[Any, bool] = {}
         for place, (unit, translation) in enumerate(zip(self._units, translations, strict=True)):
             if translation is not None:
                 fill_inline(self._get_target(unit), translation)
-                self._set_state(unit, "needs-review-translation" if self._options.marks else "translated")
-            elif place in self._untranslated:
-                self._set_state(unit, "needs-translation")
+            if translation is not None or place in self._untranslated:
+                is_whole[unit.holder] = is_whole.get(unit.holder, True) and translation is not None
+        filled = "needs-review-translation" if self._options.marks else "translated"
+        for holder, whole in is_whole.items():
+            self._set_state(holder, filled if whole else "needs-translation")
         if any(translation is not None for translation in translations):
             self._set_target_language()
         return write_tree(self._tree, self._content)
@@ -112,7 +117,7 @@ class Xliff(MarkingDocument):
             segmented = find_child(holder, "seg-source")
             marks = [] if segmented is None else list(iter_segments(segmented))
             if marks:
-                yield from (_Unit(holder, mark, mark.get("mid", "")) for mark in marks)
+                yield from (_Unit(holder, mark, mark.get("mid", ""), len(marks) > 1) for mark in marks)
             else:
                 yield _Unit(holder, source)
 
@@ -128,6 +133,8 @@ class Xliff(MarkingDocument):
         target = self._find_target(unit)
         if self._options.fill == "all" or target is None or not (len(target) or (target.text or "").strip()):
             return unit.holder.get("approved") != "yes" or self._options.fill == "all"
+        if unit.has_siblings:  # the state does not say which of them it is about
+            return False
         outer = find_child(unit.holder, "target")
         state = (outer.get("state") if self._version == 1 else unit.holder.get("state")) or ""
         return self._options.fill == "fuzzy" and (state.startswith("needs-") or state in ("new", "initial"))
@@ -179,13 +186,16 @@ class Xliff(MarkingDocument):
         append_indented(before, target)
         return target
 
-    def _set_state(self, unit: _Unit, state: str) -> None:
+    def _set_state(self, holder: Any, state: str) -> None:
+        """Set the state of a unit, and take away what was said of another translation."""
         if self._version == 2:
-            unit.holder.set("state", "initial" if state == "needs-translation" else "translated")
+            holder.set("state", "initial" if state == "needs-translation" else "translated")
+            holder.attrib.pop("subState", None)
             return
-        target = find_child(unit.holder, "target")
+        holder.attrib.pop("approved", None)
+        target = find_child(holder, "target")
         if target is None:
-            target = self._make_target(unit.holder)
+            target = self._make_target(holder)
         target.set("state", state)
         if state == "needs-translation" or not self._options.marks:
             target.attrib.pop("state-qualifier", None)

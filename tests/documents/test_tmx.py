@@ -126,3 +126,15 @@ def test_entities_of_the_file_stay(stand_in):
     content = translate_document(document, stand_in()).content.decode()
     assert content.count('<!ENTITY b "bold">') == 1
     assert content.count("<seg>Press &b; <bpt") == 2
+
+
+@pytest.mark.parametrize("marks", [True, False])
+def test_who_made_the_old_translation_is_not_said_of_the_new_one(stand_in, marks):
+    history = 'creationtool="x" creationtoolversion="1" creationid="ann" creationdate="20260101T000000Z" changeid="bob"'
+    text = MEMORY.replace('<tuv xml:lang="de-DE">', f'<tuv xml:lang="de-DE" {history} usagecount="3">')
+    for fill_option, expected in (("empty", 7), ("all", 2 + marks)):
+        options = DocumentOptions(source_language="en", target_language="de", fill=fill_option, marks=marks)
+        content = translate_document(read_tmx(text.encode(), "a.tmx", options), stand_in()).content
+        variant = variants(etree.fromstring(content), 2)["de-DE"]
+        assert len(variant.attrib) == expected
+        assert variant.get("usagecount") == "3"

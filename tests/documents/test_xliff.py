@@ -185,6 +185,45 @@ def test_segments_that_are_there_stay(stand_in, there):
     assert not read_xliff(translated.content).segments
 
 
+@pytest.mark.parametrize("failing", ["One", "Two"])
+@pytest.mark.parametrize("marks", [True, False])
+def test_a_unit_of_which_a_segment_fails_needs_translation(stand_in, failing, marks):
+    text = XLIFF_1.replace("One.", "One %s.").replace("Two.", "Two %s.")
+    translator = stand_in(lambda request: "nichts" if failing in request.source else request.source)
+    root, _ = fill(text, translator, marks=marks)
+    target = unit(root, 6).find("target")
+    assert (target.get("state"), target.get("state-qualifier")) == ("needs-translation", None)
+    assert [bool(mark.text) for mark in target] == [failing != "One", failing != "Two"]
+
+
+def test_of_several_segments_those_that_are_filled_stay(stand_in):
+    """The state of their unit does not say which of them a person translated."""
+    segment = '<mrk mtype="seg" mid="0">{}</mrk> <mrk mtype="seg" mid="1">{}</mrk></'
+    text = XLIFF_1.replace("</seg-source>", "</seg-source><target>" + segment.format("Mein.", "") + "target>")
+    root, translated = fill(text, stand_in())
+    assert unit(root, 6).find("target").get("state") == "needs-review-translation"
+    root, _ = fill(translated.content.decode(), stand_in(lambda request: request.source.upper()), fill="fuzzy")
+    assert "".join(unit(root, 6).find("target").itertext()) == "Mein. Two."
+    only = segment.partition(" ")[0] + ' mid="0">Zwo.</mrk></'
+    source = only.replace("Zwo.", "Two.")
+    one = f'<trans-unit id="8"><source>Two.</source><seg-source>{source}seg-source><target state="new">{only}target>'
+    root, _ = fill(XLIFF_1.replace("</body>", f"{one}</trans-unit></body>"), stand_in(), fill="fuzzy")
+    assert "".join(unit(root, 8).find("target").itertext()) == "Two."
+
+
+@pytest.mark.parametrize("works", [True, False])
+@pytest.mark.parametrize("marks", [True, False])
+def test_what_was_said_of_the_old_translation_goes(stand_in, works, marks):
+    translator = stand_in(lambda request: request.source if works else "")
+    root, _ = fill(XLIFF_1, translator, fill="all", marks=marks)
+    assert "approved" not in unit(root, 2).attrib
+    text = XLIFF_2.replace('state="final"', 'state="final" subState="x:read"')
+    root, _ = fill(text, translator, fill="all", marks=marks)
+    assert not root.xpath("//segment[@subState]")
+    root, _ = fill(text, translator, marks=marks)
+    assert len(root.xpath("//segment[@subState]")) == 1
+
+
 def test_protected_terms_are_copied(stand_in):
     root, _ = fill(XLIFF_1, stand_in(lambda request: request.source.replace("The mtkit tool", "Das Werkzeug mtkit")))
     assert "".join(unit(root, 7).find("target").itertext()) == "Das Werkzeug mtkit"
