@@ -5,13 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_HEAD = re.compile(rb"\A(?:\xef\xbb\xbf)?(?:<\?xml\s[^>]*>\s*)?")
-_END = re.compile(rb"\s*\Z")
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
+_HEAD = re.compile(r"\A(?:\ufeff|\xef\xbb\xbf)?(?:<\?xml\s[^>]*>\s*)?", re.ASCII)
+_END = re.compile(r"\s*\Z", re.ASCII)
+# How files in encodings begin that do not hold ASCII as it is.
+_WIDE = {
+    b"\xff\xfe\0\0": "utf-32-le",
+    b"\0\0\xfe\xff": "utf-32-be",
+    b"<\0\0\0": "utf-32-le",
+    b"\0\0\0<": "utf-32-be",
+    b"\xff\xfe": "utf-16-le",
+    b"\xfe\xff": "utf-16-be",
+    b"<\0": "utf-16-le",
+    b"\0<": "utf-16-be",
+}
 
 
 def write_tree(tree: Any, content: bytes) -> bytes:
-    """Return an XML tree as lxml writes it, with the declaration, the line ends and the end that the file had.
+    """Return an XML tree as lxml writes it, with the encoding, declaration, line ends and end that the file had.
 
     Args:
         tree: Of the file, changed or not.
@@ -19,14 +29,16 @@ def write_tree(tree: Any, content: bytes) -> bytes:
     """
     from lxml import etree
 
-    info = tree.docinfo
-    encoding = info.encoding or "UTF-8"
-    written: bytes = etree.tostring(tree, xml_declaration=True, encoding=encoding, standalone=info.standalone or None)
-    if written.startswith(_UTF_16):
-        return written
-    head, end = (pattern.search(content) for pattern in (_HEAD, _END))
-    written = _HEAD.sub(b"", written).replace(b"\n", b"\r\n" if b"\r\n" in content else b"\n")
-    return (head[0] if head else b"") + written + (end[0] if end else b"")
+    codec = next((codec for start, codec in _WIDE.items() if content.startswith(start)), None)
+    if codec is not None:
+        written: str = etree.tostring(tree, encoding="unicode")
+    else:
+        codec = "latin-1"  # byte by byte
+        written = etree.tostring(tree, encoding=tree.docinfo.encoding or "UTF-8").decode(codec)
+    before = content.decode(codec)
+    head, end = (pattern.search(before) for pattern in (_HEAD, _END))
+    written = _HEAD.sub("", written).replace("\n", "\r\n" if "\r\n" in before else "\n")
+    return ((head[0] if head else "") + written + (end[0] if end else "")).encode(codec)
 
 
 def append_indented(before: Any, element: Any) -> None:

@@ -94,6 +94,18 @@ def test_untouched_it_is_what_lxml_writes(text, newline, mark):
     assert document.render([None] * len(document.segments)).decode() == expected
 
 
+@pytest.mark.parametrize("text", [XLIFF_1, XLIFF_1.replace(' encoding="utf-8"', ""), XLIFF_2])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_wide_encodings_are_written_as_utf_8_is(stand_in, text, newline, mark, codec):
+    text = mark + text.replace("Open", "Öffne\U0001f600").replace("\n", newline)
+    declared = codec[:6] if mark else codec
+    content = text.replace("utf-8", declared).encode(codec)
+    found, expected = (translate_document(read_xliff(each), stand_in()).content for each in (content, text.encode()))
+    assert found == expected.decode().replace("utf-8", declared).encode(codec) != content
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "iso-8859-1"])
 def test_other_encodings_can_be_read_back(stand_in, encoding):
     text = XLIFF_1.replace('encoding="utf-8"', f'encoding="{encoding[:10]}"').replace("utf-16-be", "utf-16")
