@@ -15,6 +15,9 @@ from mtkit.documents.options import DocumentOptions
 from mtkit.documents.placeholders import find_placeholders
 from mtkit.documents.plurals import PluralForms, find_rule, parse_plural_forms
 from mtkit.errors import DataError
+from mtkit.runtime import console
+
+_UTF_8 = "text/plain; charset=UTF-8"
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,13 @@ class _Text:
         segments: Indexes of its paragraphs among the document's segments.
         between: What stands between the paragraphs.
         key: Its access key, taken out; None for none.
+        breaks: Whether it begins, and whether it ends with a line break.
     """
 
     segments: range
     between: tuple[str, ...]
     key: str | None
+    breaks: tuple[bool, bool]
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,9 @@ class Catalog(MarkingDocument):
 
     def __init__(self, content: bytes, name: str | Path = "catalog", options: DocumentOptions | None = None) -> None:
         super().__init__()
+        # What was rendered last of these segments begins or ends with a line break in another way than the source.
+        self.unwritten: list[int] = []
+        self._name = name
         self._options = options or DocumentOptions()
         self._catalog = read_catalog(content, name)
         self._newline = "\r\n" if b"\r\n" in content else "\n"
@@ -66,26 +74,37 @@ class Catalog(MarkingDocument):
     def render(self, translations: Sequence[TranslatedSegment | None]) -> bytes:
         """Return the catalog with translations in it; a message that lacks one of them stays as it is.
 
-        A catalog whose charset lacks a character of a translation becomes UTF-8, and says so in its header.
+        So does one whose translation begins or ends with a line break and whose source does not, or the other way
+        round, which msgfmt refuses; a warning says so. A catalog whose charset lacks a character of a translation
+        becomes UTF-8, and says so in its header.
         """
         changed = False
+        self.unwritten = []
         for message in self._messages:
             texts = [self._render_text(text, translations) for text in message.texts]
+            places = [place for text in message.texts for place in text.segments]
             if None not in texts:
                 self._fill(message, [text or "" for text in texts])
                 changed = True
-            elif any(place in self._untranslated for text in message.texts for place in text.segments):
+            elif any(place in self._untranslated or place in self.unwritten for place in places):
                 _set_fuzzy(message.entry, True)
+        if self.unwritten:
+            lines = ", ".join(dict.fromkeys(self._segments[place].place for place in self.unwritten))
+            console.warn(f"{self._name}: left untranslated, as a line break would come first or last: {lines}")
         if changed:
             self._complete_header()
         try:
             return self._encode(self._catalog.encoding)
         except UnicodeEncodeError:
-            self._catalog.metadata["Content-Type"] = "text/plain; charset=UTF-8"
+            self._catalog.metadata["Content-Type"] = _UTF_8
             return self._encode("utf-8")
 
     def _encode(self, encoding: str) -> bytes:
-        return str(self._catalog).replace("\n", self._newline).encode(encoding)
+        text = str(self._catalog)
+        if not text.isascii() and "charset=" not in self._catalog.metadata.get("Content-Type", ""):
+            self._catalog.metadata["Content-Type"] = _UTF_8
+            text = str(self._catalog)
+        return text.replace("\n", self._newline).encode(encoding)
 
     def _check_language(self, name: str | Path) -> None:
         own, wanted = find_language(self._catalog), self._options.target_language
@@ -125,7 +144,7 @@ class Catalog(MarkingDocument):
         parts = split_paragraphs(text)
         first = len(self._segments)
         self._segments += [Segment(find_placeholders(part), place) for part in parts[::2]]
-        return _Text(range(first, len(self._segments)), tuple(parts[1::2]), key)
+        return _Text(range(first, len(self._segments)), tuple(parts[1::2]), key, _find_breaks(text))
 
     def _render_text(self, text: _Text, translations: Sequence[TranslatedSegment | None]) -> str | None:
         rendered: list[str] = []
@@ -134,7 +153,11 @@ class Catalog(MarkingDocument):
             if translation is None:
                 return None
             rendered += [*self._write(translation, None if rendered else text.key), between]
-        return "".join(rendered)
+        written = "".join(rendered)
+        if _find_breaks(written) == text.breaks:
+            return written
+        self.unwritten += text.segments
+        return None
 
     def _write(self, translation: TranslatedSegment, key: str | None) -> list[str]:
         """Return the parts as text, with the access key in the first plain one that has letters."""
@@ -172,7 +195,7 @@ class Catalog(MarkingDocument):
         ):
             metadata["Plural-Forms"] = rule
         if metadata.get("Content-Type", "").endswith("charset=CHARSET"):
-            metadata["Content-Type"] = "text/plain; charset=UTF-8"
+            metadata["Content-Type"] = _UTF_8
 
 
 def read_po(content: bytes, name: str | Path = "catalog", options: DocumentOptions | None = None) -> Catalog:
@@ -187,6 +210,10 @@ def read_po(content: bytes, name: str | Path = "catalog", options: DocumentOptio
 def _set_fuzzy(entry: Any, is_fuzzy: bool) -> None:
     flags = [flag for flag in entry.flags if flag != "fuzzy"]
     entry.flags = ["fuzzy", *flags] if is_fuzzy else flags
+
+
+def _find_breaks(text: str) -> tuple[bool, bool]:
+    return text.startswith("\n"), text.endswith("\n")
 
 
 def _names(text: str) -> list[str]:

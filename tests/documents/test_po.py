@@ -4,6 +4,7 @@ import re
 import polib
 import pytest
 
+from mtkit.decoding.translation import Alternative, Translation
 from mtkit.documents.accelerators import put_accelerator, take_accelerator
 from mtkit.documents.options import DocumentOptions
 from mtkit.documents.pipeline import translate_document
@@ -270,6 +271,40 @@ def test_damage_is_told_with_its_line(content, at):
     with pytest.raises(DataError) as caught:
         read_po(content, "a.po")
     assert caught.value.at == at
+
+
+@pytest.mark.parametrize("header", ["", 'msgid ""\nmsgstr ""\n"Language: de\\n"\n\n'])
+@pytest.mark.parametrize(("translation", "charset"), [("Größe", "text/plain; charset=UTF-8"), ("Format", None)])
+def test_a_header_that_names_no_charset_gets_one_that_is_needed(stand_in, header, translation, charset):
+    _, catalog = fill(header + 'msgid "Size"\nmsgstr ""\n', stand_in(lambda request: translation))
+    assert catalog.metadata.get("Content-Type") == charset
+    assert catalog[0].msgstr == translation
+
+
+@pytest.mark.parametrize(
+    ("source", "words", "expected"),
+    [
+        ("One dog\\nTwo", "Zwei ein Hund", ""),
+        ("One dog\\nTwo", "Ein Hund zwei", "Ein Hund\nzwei"),
+        ("One dog\\n", "Hund ein", "Hund ein\n"),
+    ],
+)
+def test_a_line_break_comes_first_or_last_as_in_the_source(stand_in, capsys, source, words, expected):
+    """Of a message that does not, msgfmt makes no catalog."""
+
+    class Reordering(stand_in):
+        def translate_window(self, window, advance=None):
+            order = {"zwei": 2, "ein": 0, "hund": 1}
+            for translation in super().translate_window(window, advance):
+                links = tuple((order[word], place) for place, word in enumerate(words.lower().split()))
+                yield Translation(translation.source, (Alternative(text=words, alignment=links),), 1)
+
+    text = HEADER.format(language="de", plurals=find_rule("de")) + f'\nmsgid "{source}"\nmsgstr ""\n'
+    translated = translate_document(read_po(text.encode(), "a.po"), Reordering())
+    entry = polib.pofile(translated.content.decode())[0]
+    assert (entry.msgstr, entry.fuzzy) == (expected, True)
+    assert translated.summary.num_filled == bool(expected)
+    assert ("a.po: left untranslated" in capsys.readouterr().err) == (not expected)
 
 
 def test_escapes_and_quotes_stay(stand_in):
