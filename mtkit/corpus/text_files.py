@@ -30,7 +30,10 @@ _FOREIGN_MARKS = {
     b"BZh91AY&SY": ("compressed with bzip2", "name it .bz2"),
     b"\xfd7zXZ": ("compressed with xz", "name it .xz"),
     b"\x28\xb5\x2f\xfd": ("compressed with zstd", "name it .zst"),
-    b"PK\x03\x04": ("a zip archive", "unpack it and give the file inside"),
+    b"PK\x03\x04": (
+        "a zip archive",
+        "unpack it and give the file inside; turn an office file (.docx, .odt) into HTML or Markdown (pandoc)",
+    ),
     b"%PDF-": ("a PDF document", "give its text"),
     b"PAR1": ("a Parquet file", "give it to mtkit prepare as corpus.train.0.path, with the suffix .parquet"),
 }

@@ -17,7 +17,8 @@ from mtkit.corpus.xliff_pairs import find_xliff_languages, iter_xliff_pairs
 from mtkit.runtime import console
 
 CATALOGS = frozenset({".po", ".pot"})
-SUFFIXES = CATALOGS | {".tmx", ".xlf", ".xliff"}
+_XLIFF = frozenset({".xlf", ".xliff", ".sdlxliff", ".mqxliff"})
+SUFFIXES = CATALOGS | _XLIFF | {".tmx"}
 
 
 def read_memory(path: Path, languages: Languages, chunk_pairs: int, reading: Reading) -> Iterator[Lines]:
@@ -60,7 +61,7 @@ def read_languages(path: Path) -> Languages:
     match strip_compression(path).suffix.lower():
         case ".tmx":
             return find_tmx_languages(path)
-        case ".xlf" | ".xliff":
+        case suffix if suffix in _XLIFF:
             return find_xliff_languages(_read(path), path)
         case _:
             return None, read_target_language(_read(path), path)
@@ -75,7 +76,7 @@ def _iter_pairs(path: Path, languages: Languages, left_out: Counter[str]) -> Ite
     match strip_compression(path).suffix.lower():
         case ".tmx":
             return iter_tmx_pairs(path, languages, left_out)
-        case ".xlf" | ".xliff":
+        case suffix if suffix in _XLIFF:
             return iter_xliff_pairs(_read(path), path, languages, left_out)
         case _:
             return iter_catalog_pairs(_read(path), path, languages, left_out)

@@ -17,6 +17,7 @@ from typing import IO
 from mtkit.corpus.text_files import open_bytes, refuse_foreign, standard_input
 from mtkit.decoding.lines import WINDOW_CHARACTERS
 from mtkit.errors import DataError, MtkitError
+from mtkit.runtime import console
 
 # A program that writes a line and waits for its translation gets it after a pause of this length.
 PAUSE_SECONDS = 0.05
@@ -179,7 +180,7 @@ def open_standard_input() -> LineStream:
 
 
 def open_file(path: Path) -> LineStream:
-    """Return the lines of a file, decompressed if its suffix says so.
+    """Return the lines of a file, decompressed if its suffix says so; of XML it is warned.
 
     Raises:
         DataError: It is missing, a folder, or no text.
@@ -187,7 +188,11 @@ def open_file(path: Path) -> LineStream:
     is_pipe = path.exists() and not path.is_file() and not path.is_dir()
     if not is_pipe:
         with open_bytes(path) as (stream, _):  # what is wrong shows now, not when a model has been loaded
-            refuse_foreign(stream.read(16), path)
+            start = stream.read(16)
+        refuse_foreign(start, path)
+        if start.removeprefix(b"\xef\xbb\xbf").startswith(b"<?xml"):
+            advice = "mtkit translate --format xliff, tmx or html reads it as a document"
+            console.warn(f"{path}: this is XML, and its markup is read as lines of text; {advice}")
     return LineStream(_opened(path), str(path), PAUSE_SECONDS if is_pipe else None)
 
 

@@ -18,6 +18,8 @@ _BY_SUFFIX: dict[str, DocumentFormat] = {
     ".pot": "po",
     ".xlf": "xliff",
     ".xliff": "xliff",
+    ".sdlxliff": "xliff",
+    ".mqxliff": "xliff",
     ".tmx": "tmx",
     ".html": "html",
     ".htm": "html",

@@ -112,6 +112,8 @@ def read(path, languages=("en", "de"), chunk_pairs=2, reading=None):
         ("a.tmx", MEMORY.replace('srclang="en"', 'srclang="*all*"'), (None, None)),
         ("a.xlf", XLIFF_1, ("en-US", "de-DE")),
         ("a.xliff", XLIFF_2, ("en", "de")),
+        ("a.sdlxliff", XLIFF_1, ("en-US", "de-DE")),
+        ("a.MQXLIFF", XLIFF_1, ("en-US", "de-DE")),
     ],
 )
 def test_what_a_file_tells_of_its_languages(write, name, text, languages):
@@ -240,9 +242,11 @@ def test_a_memory_of_several_languages_wants_to_know_which(write, languages):
         read(write("a.tmx", MEMORY), languages)
 
 
-@pytest.mark.parametrize("text", [XLIFF_1, XLIFF_2])
-def test_xliff(write, text):
-    path = write("a.xlf", text)
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.xlf", XLIFF_1), ("a.xlf", XLIFF_2), ("a.sdlxliff", XLIFF_1), ("a.mqxliff", XLIFF_1)]
+)
+def test_xliff(write, name, text):
+    path = write(name, text)
     reading = Reading()
     pairs = read(path, reading=reading)
     assert pairs[0][1] == "Öffne dies"

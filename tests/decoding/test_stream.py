@@ -171,3 +171,15 @@ def test_a_file_that_is_no_text_is_refused_at_once(tmp_path, content, kind):
     path.write_bytes(content)
     with pytest.raises(DataError, match=kind):
         open_file(path)
+
+
+@pytest.mark.parametrize(("start", "warned"), [("<?xml ", True), ("\ufeff<?xml ", True), ("<b>", False), ("", False)])
+def test_xml_among_lines_is_warned_of(write, capsys, start, warned):
+    open_file(write("a.txt", f"{start}the dog\n"))
+    assert ("this is XML" in capsys.readouterr().err) == warned
+
+
+def test_office_files_are_told_what_to_do(write):
+    with pytest.raises(DataError) as caught:
+        open_file(write("a.docx", "PK\x03\x04 and more"))
+    assert "pandoc" in caught.value.fix

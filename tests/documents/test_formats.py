@@ -28,7 +28,16 @@ def test_no_format_is_forgotten():
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("a.PO", "po"), ("a.pot", "po"), ("a.xlf", "xliff"), ("a.htm", "html"), ("a.md", "markdown"), ("a.txt", None)],
+    [
+        ("a.PO", "po"),
+        ("a.pot", "po"),
+        ("a.xlf", "xliff"),
+        ("a.sdlxliff", "xliff"),
+        ("a.mqxliff", "xliff"),
+        ("a.htm", "html"),
+        ("a.md", "markdown"),
+        ("a.txt", None),
+    ],
 )
 def test_suffixes_tell_the_format(name, expected):
     assert find_document_format(Path(name)) == expected
