@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 # Source and target language; None for one that nobody told.
 Languages = tuple[str | None, str | None]
 
@@ -42,6 +44,13 @@ def is_same_language(one: str | None, other: str | None) -> bool:
     parts = [_split(tag) for tag in (one, other)]
     short = min(map(len, parts))
     return parts[0][:short] == parts[1][:short]
+
+
+def choose_language(tag: str, known: Iterable[str]) -> str | None:
+    """Return which of the known tags another one means: the same, else the only one that may be; None for none."""
+    known = list(dict.fromkeys(known))
+    fitting = [tag] if tag in known else [other for other in known if is_same_language(tag, other)]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def is_same_direction(one: Languages, other: Languages) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from mtkit.corpus.language_tags import choose_language
 from mtkit.decoding.request import Request
 from mtkit.decoding.translation import Translation
 from mtkit.decoding.translator import Translator
@@ -111,14 +112,18 @@ class Models:
         """Return the number of the model that translates from one language into another.
 
         Args:
-            source: Language code; `auto` where the target leaves but one.
+            source: Language code; `auto` where the target leaves but one. `de-DE` and `DE` mean `de` where there is
+                nothing nearer.
             target: Language code.
 
         Raises:
             RefusedError: There is none, or `auto` leaves several.
         """
-        targets = {model.target for model in self.models}
-        unknown = [code for code in (source, target) if code not in {*self.sources, *targets}]
+        targets = [model.target for model in self.models]
+        source = choose_language(source, self.sources) or source
+        target = choose_language(target, targets) or target
+        known = {*self.sources, *targets}
+        unknown = [code for code in (source, target) if code not in known]
         if source == "auto":
             unknown = [code for code in (target,) if code not in targets]
         if unknown:

@@ -1,6 +1,12 @@
 import pytest
 
-from mtkit.corpus.language_tags import is_same_direction, is_same_language, primary_language, show_direction
+from mtkit.corpus.language_tags import (
+    choose_language,
+    is_same_direction,
+    is_same_language,
+    primary_language,
+    show_direction,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,3 +38,23 @@ def test_a_direction_is_one_if_both_sides_may_be():
     assert is_same_direction(("en", None), ("en", "de"))
     assert not is_same_direction(("en", None), ("de", "en"))
     assert show_direction(("en", None)) == "en to ?"
+
+
+@pytest.mark.parametrize(
+    ("tag", "known", "expected"),
+    [
+        ("de", ["en", "de"], "de"),
+        ("DE", ["en", "de"], "de"),
+        ("de-AT", ["en", "de"], "de"),
+        ("deu", ["en", "de"], "de"),
+        ("pt", ["pt-BR", "pt-BR"], "pt-BR"),
+        ("pt_br", ["pt-BR", "pt-PT"], "pt-BR"),
+        ("pt-BR", ["pt-BR", "pt"], "pt-BR"),
+        ("pt", ["pt-BR", "pt-PT"], None),
+        ("pt-PT", ["pt-BR"], None),
+        ("fr", ["en", "de"], None),
+        ("auto", ["en"], None),
+    ],
+)
+def test_the_nearest_of_the_known_tags_is_chosen(tag, known, expected):
+    assert choose_language(tag, known) == expected

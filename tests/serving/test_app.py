@@ -83,6 +83,12 @@ def test_languages(client):
     }
 
 
+@pytest.mark.parametrize(("source", "target"), [("EN", "DE"), ("en-US", "de-DE"), ("en_GB", "deu"), ("auto", "de-AT")])
+def test_languages_may_say_their_region(client, source, target):
+    found = client.translate("the dog", source=source, target=target)
+    assert found.json["translatedText"] == client.translate("the dog").json["translatedText"]
+
+
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
