@@ -17,9 +17,8 @@ def bootstrap_interval(
 ) -> tuple[float, float] | None:
     """Return the 95 % interval of a score (Koehn 2004, aclanthology.org/W04-3250): its mean minus and plus half width.
 
-    The resampling is that of `sacrebleu --confidence`, number for number, except that it holds one resample at a time
-    instead of all thousand, which for a large test set is gigabytes, and that it also ends well where a resample has
-    no chrF match at all.
+    The numbers are those of `sacrebleu --confidence`, except that this also ends well where a resample has no chrF
+    match at all.
 
     Args:
         table: `(sentences, numbers)`, what is counted in each sentence.
@@ -29,10 +28,25 @@ def bootstrap_interval(
     """
     if samples < 2:
         return None
-    rng = np.random.default_rng(seed)
-    size = len(table)
-    scores = sorted(compute(table[rng.choice(size, size)].sum(0)) for _ in range(samples))
+    scores = sorted(resample(table, compute, samples, seed))
     outside = samples // 40
     half_width = (scores[samples - outside - 1] - scores[outside]) / 2
     mean = fmean(scores)
     return mean - half_width, mean + half_width
+
+
+def resample(table: Table, compute: Callable[[Any], float], samples: int, seed: int) -> list[float]:
+    """Return the scores of texts made of sentences drawn with replacement, as many as there are.
+
+    The draws are those of sacreBLEU, the same for every table of so many sentences, but one text is held at a time
+    instead of all thousand, which for a large test set are gigabytes.
+
+    Args:
+        table: `(sentences, numbers)`, what is counted in each sentence.
+        compute: Makes a score of these numbers summed over sentences, `(numbers,)`.
+        samples: How many texts.
+        seed: Seed of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    size = len(table)
+    return [compute(table[rng.choice(size, size)].sum(0)) for _ in range(samples)]

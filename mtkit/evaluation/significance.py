@@ -1,19 +1,19 @@
-"""Whether two systems differ: paired bootstrap, by sacreBLEU, and paired approximate randomisation, as it draws it."""
+"""Whether two systems differ: paired bootstrap and paired approximate randomisation, as sacreBLEU draws them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mtkit.evaluation.intervals import Table
+from mtkit.evaluation.intervals import Table, resample
 
-# Trials whose sums are computed at once: bounds the memory.
-_BLOCK_TRIALS = 500
+# Trials that are drawn and summed at once: bounds the memory. A multiple of 32: numpy draws so many booleans at a time
+# and forgets what is left over, so these blocks are what one draw of all trials would give.
+_BLOCK_TRIALS = 64
 # Relative to the scores: differences that are closer than this are the same, but for rounding.
 _ROUNDING = 1e-10
 
@@ -64,8 +64,7 @@ def compare_systems(
     Where no sentence counts differently, or there is but one to resample, p of the bootstrap is 1.
 
     Of two systems that are equally good, randomisation finds 5 % of the differences below 0.05, and the bootstrap about
-    10 %: its p is that of a one-sided test. p-values are not corrected for the number of comparisons. Memory: about
-    100 kB a sentence, with the defaults.
+    10 %: its p is that of a one-sided test. p-values are not corrected for the number of comparisons.
 
     Args:
         measures: The metrics, with the counts of the same systems in the same order.
@@ -76,21 +75,20 @@ def compare_systems(
     if not measures or len(measures[0].tables) < 2:
         return []
     size = len(measures[0].tables[0])
-    bootstrap = _bootstrap(measures, bootstrap_samples, seed) if bootstrap_samples > 1 else None
-    is_swapped = np.random.default_rng(seed).integers(2, size=(randomization_trials, size), dtype=bool)
+    bootstrap = [_bootstrap(measure, bootstrap_samples, seed) for measure in measures if bootstrap_samples > 1]
     comparisons = []
     for system in range(1, len(measures[0].tables)):
-        for measure in measures:
-            baseline, other = (measure.tables[place] for place in (0, system))
+        for place, measure in enumerate(measures):
+            baseline, other = measure.tables[0], measure.tables[system]
             if is_same := np.array_equal(baseline, other):
                 difference = 0.0
             else:
                 difference = _score(measure, other) - _score(measure, baseline)
             bootstrap_p = randomization_p = None
-            if bootstrap is not None:
-                bootstrap_p = 1.0 if is_same or size < 2 else bootstrap[measure.name][system - 1]
+            if bootstrap:
+                bootstrap_p = 1.0 if is_same or size < 2 else bootstrap[place][system - 1]
             if randomization_trials:
-                randomization_p = 1.0 if is_same else _randomize(measure, system, is_swapped)
+                randomization_p = 1.0 if is_same else _randomize(measure, system, randomization_trials, seed)
             comparisons.append(Comparison(system, measure.name, difference, bootstrap_p, randomization_p))
     return comparisons
 
@@ -99,66 +97,42 @@ def _score(measure: Measure, table: Table) -> float:
     return measure.compute([sum(column) for column in zip(*table.tolist(), strict=True)])
 
 
-def _randomize(measure: Measure, system: int, is_swapped: npt.NDArray[np.bool_]) -> float:
+def _bootstrap(measure: Measure, samples: int, seed: int) -> list[float]:
+    """Return the p-value of each system but the baseline, as sacreBLEU computes it, in float32 as it does."""
+    scores = [_score(measure, table) for table in measure.tables]
+    resampled = [
+        np.array(resample(table.astype(np.float32), measure.compute, samples, seed)) for table in measure.tables
+    ]
+    p_values = []
+    for score, values in zip(scores[1:], resampled[1:], strict=True):
+        differences = np.abs(values - resampled[0])
+        count = np.sum(differences - differences.mean() > abs(score - scores[0]))
+        p_values.append(float((count + 1) / (samples + 1)))
+    return p_values
+
+
+def _randomize(measure: Measure, system: int, trials: int, seed: int) -> float:
     """Return the share of trials, the texts as they are being one, whose difference is at least that which was found.
 
     Args:
         measure: The metric.
         system: Its place among the systems.
-        is_swapped: `(trials, sentences)`, whether both systems exchange their translations of a sentence.
+        trials: How many are drawn.
+        seed: Seed of the draws.
     """
     baseline, other = measure.tables[0], measure.tables[system]
     found = _score(measure, baseline), _score(measure, other)
     least = abs(found[0] - found[1]) - _ROUNDING * max(map(abs, found))
+    change, start, total = baseline - other, other.sum(0), baseline.sum(0) + other.sum(0)
     count = 1
-    for start in range(0, len(is_swapped), _BLOCK_TRIALS):
-        first = is_swapped[start : start + _BLOCK_TRIALS] @ (baseline - other) + other.sum(0)  # (trials, numbers)
-        pairs = zip(first, baseline.sum(0) + other.sum(0) - first, strict=True)
-        count += sum(abs(measure.compute(one) - measure.compute(two)) >= least for one, two in pairs)
-    return count / (len(is_swapped) + 1)
+    for is_swapped in _iter_swaps(trials, len(baseline), seed):
+        first = is_swapped @ change + start  # (trials, numbers)
+        count += sum(abs(measure.compute(one) - measure.compute(total - one)) >= least for one in first)
+    return count / (trials + 1)
 
 
-def _bootstrap(measures: Sequence[Measure], samples: int, seed: int) -> dict[str, list[float]]:
-    """Return the p-values of each system but the baseline, by the name of the metric."""
-    from sacrebleu.significance import PairedTest
-
-    tables = measures[0].tables
-    systems = [(str(place), _Lines(place, len(table))) for place, table in enumerate(tables)]
-    metrics = {measure.name: _CountedMetric(measure) for measure in measures}
-    test = PairedTest(systems, metrics, references=None, test_type="bs", n_samples=samples)
-    test._seed = np.random.SeedSequence(seed)  # the generator of that seed; a plain 0 would be taken for none
-    _, results = test()
-    return {measure.name: [float(result.p_value) for result in results[measure.name][1:]] for measure in measures}
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """Stands for the hypotheses of a system: the tests need their number only."""
-
-    system: int
-    size: int
-
-    def __len__(self) -> int:
-        return self.size
-
-
-class _CountedMetric:
-    """A metric of sacreBLEU's interface whose sentences have been counted before."""
-
-    def __init__(self, measure: Measure) -> None:
-        self._measure = measure
-
-    def _extract_corpus_statistics(self, hypotheses: _Lines, _references: None) -> Table:
-        return self._measure.tables[hypotheses.system]
-
-    def _aggregate_and_compute(self, statistics: Any) -> Any:
-        if len(statistics) == 1:
-            return self._compute_score_from_stats(statistics[0])
-        return self._compute_score_from_stats([sum(column) for column in zip(*statistics.tolist(), strict=True)])
-
-    def _compute_score_from_stats(self, sums: Any) -> Any:
-        return SimpleNamespace(name=self._measure.name, score=self._measure.compute(sums))
-
-    def get_signature(self) -> Any:
-        """Return something that takes what the test says of itself; the signature of the score is told elsewhere."""
-        return SimpleNamespace(update=lambda *_: None)
+def _iter_swaps(trials: int, size: int, seed: int) -> Iterator[npt.NDArray[np.bool_]]:
+    """Yield, for some trials at a time, `(trials, sentences)`: whether both systems exchange their translations."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, trials, _BLOCK_TRIALS):
+        yield rng.integers(2, size=(min(_BLOCK_TRIALS, trials - start), size), dtype=bool)

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -64,6 +65,38 @@ def test_p_values_are_those_of_the_sacrebleu_command(tmp_path, spoiled, count, a
         else:
             assert getattr(comparison, field) == expected
     assert len({getattr(comparison, field) for comparison in ours}) > 4
+
+
+def test_sacrebleus_own_tests_give_the_same_numbers(spoiled):
+    """Of a number of sentences that no block of trials divides; TER's whole edits give ties, which count here alone."""
+    reference, systems = spoiled(0.2, 0.21, 0.23, size=301)
+    evaluator = Evaluator([reference])
+    named = [(str(place), system) for place, system in enumerate(systems)]
+    theirs = {}
+    for kind, samples in (("bs", 1000), ("ar", 2000)):
+        metrics = {name: evaluator._metrics[name] for name in METRICS}
+        _, theirs[kind] = PairedTest(named, metrics, None, kind, samples)()
+    for comparison in compare([reference], systems, randomization_trials=2000):
+        by_test = {kind: found[NAMES[comparison.metric]][comparison.system] for kind, found in theirs.items()}
+        assert comparison.bootstrap_p == by_test["bs"].p_value
+        if comparison.metric != "ter":
+            assert comparison.randomization_p == by_test["ar"].p_value
+    for place, system in enumerate(systems):
+        for metric in METRICS:
+            found = theirs["bs"][NAMES[metric]][place]
+            expected = (found.mean - found.ci, found.mean + found.ci)
+            assert evaluator.score(system)[metric].interval == pytest.approx(expected, rel=1e-6)  # TER there is float32
+
+
+def test_memory_is_some_resamples_and_not_all_of_them():
+    size = 2000
+    tables = [np.random.default_rng(seed).random((size, 24)) for seed in range(2)]
+    measure = Measure("mean", lambda sums: float(sums[0]) / size, tables)
+    tracemalloc.start()
+    compare_systems([measure], randomization_trials=1000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4000 * size  # the numbers of a sentence are 384 bytes
 
 
 @pytest.mark.parametrize(("num_changed", "exact"), [(1, 1.0), (2, 0.5), (3, 0.25), (6, 0.03125)])
