@@ -42,7 +42,8 @@ class Alternative:
 
     Attributes:
         text: A single line.
-        score: Log-probability after the length penalty; higher is better. Of a line translated in parts, the sum.
+        score: Log-probability after the length penalty; higher is better. Of a line translated in parts, the sum of
+            their scores, in whose order the alternatives stay; not what the penalty would make of the whole line.
         log_prob: Natural log-probability, <= 0, EOS included.
         num_tokens: Target tokens, EOS included.
         is_cut: True if the maximum length ended it.
@@ -89,7 +90,7 @@ class Translation:
 
     @property
     def score(self) -> float:
-        """Log-probability after the length penalty; higher is better."""
+        """Log-probability after the length penalty; higher is better. Of a line translated in parts, the sum."""
         return self.alternatives[0].score
 
     @property

@@ -76,7 +76,8 @@ class Transformer(nn.Module):
         """Draw all weights from torch's default generator.
 
         Matrices by Xavier's uniform rule, the fused ones part by part; embeddings and learned positions from a normal
-        distribution of deviation d_model^-0.5, so that, scaled by sqrt(d_model), they have unit variance; biases zero.
+        distribution of deviation d_model^-0.5, so that embeddings, which are scaled by sqrt(d_model), have unit
+        variance, and positions, which are not, begin small; biases zero.
         """
         d_model = self.config.d_model
         for name, parameter in self.named_parameters():
