@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtkit.config.recipe import Recipe
+from mtkit.errors import RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
+from mtkit.runtime.distributed import read_processes
 
 if TYPE_CHECKING:
     from mtkit.corpus.store import PreparedCorpus
@@ -16,12 +18,22 @@ if TYPE_CHECKING:
 def run_preparation(
     recipe: Recipe, output: Path, *, overwrite: bool, device: DeviceName, threads: int | None
 ) -> PreparedCorpus:
-    """Prepare a corpus, or open the one that is there; see `mtkit.corpus.prepare.prepare_corpus`."""
+    """Prepare a corpus, or open the one that is there; see `mtkit.corpus.prepare.prepare_corpus`.
+
+    Raises:
+        RecipeError: torchrun started several processes, which would all write the same.
+    """
     from mtkit.cli.model_filter import find_pair_models
     from mtkit.corpus.prepare import is_up_to_date, prepare_corpus
     from mtkit.corpus.report import show_corpus
     from mtkit.corpus.store import PreparedCorpus
 
+    if (count := read_processes().count) > 1:
+        raise RecipeError(
+            f"text is prepared in one process, and {count} were started",
+            fix="mtkit prepare without torchrun, then torchrun … -m mtkit train, then mtkit run without it, which "
+            "translates and scores",
+        )
     models = find_pair_models(recipe.corpus.filters.model_score, device, threads)
     if not overwrite and is_up_to_date(recipe.corpus, recipe.vocabulary, output, models):
         console.say(f"{output} is up to date (same text, same settings): not prepared again")

@@ -24,10 +24,8 @@ from mtkit.cli.preparing import run_preparation
 from mtkit.cli.training import run_training
 from mtkit.config.model import Preset
 from mtkit.config.recipe import Recipe
-from mtkit.errors import RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
-from mtkit.runtime.distributed import read_processes
 from mtkit.runtime.files import hash_file, write_json
 
 if TYPE_CHECKING:
@@ -92,7 +90,6 @@ def run(
 
     Example: `mtkit run quickstart -o quickstart`
     """
-    _refuse_several_processes(output)
     flags = {
         "vocabulary.size": ("--vocab-size", vocab_size),
         "model.preset": ("--preset", preset),
@@ -114,21 +111,6 @@ def run(
     from mtkit.cli.evaluate import print_scores
 
     print_scores([("run", scores)])
-
-
-def _refuse_several_processes(output: Path) -> None:
-    """Refuse to be started by torchrun: all but the training is the work of one process.
-
-    Raises:
-        RecipeError: There are several processes.
-    """
-    if (count := read_processes().count) > 1:
-        raise RecipeError(
-            f"mtkit run works in one process, and {count} were started",
-            at="mtkit run",
-            fix=f"mtkit prepare … -o {output / 'corpus'}, torchrun … -m mtkit train … --corpus {output / 'corpus'} "
-            f"-o {output / 'run'}, and then mtkit run without torchrun, which translates and scores",
-        )
 
 
 def _train(recipe: Recipe, output: Path, device: DeviceName, threads: int | None, overwrite: bool) -> Path:

@@ -194,11 +194,12 @@ def test_a_bundled_recipe_without_text_asks_for_it(run, recipe, tmp_path):
     assert result.fixes == ["this recipe wants files of yours: --source and --target, or as its first lines say"]
 
 
+@pytest.mark.parametrize("command", ["run", "prepare"])
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_several_processes_are_refused_at_once(run, tiny_recipe, tmp_path, monkeypatch, rank):
+def test_several_processes_are_refused_in_one_line(run, tiny_recipe, tmp_path, monkeypatch, command, rank):
     for name, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
         monkeypatch.setenv(name, value)
-    result = run("run", tiny_recipe, "-o", tmp_path / "out", *HERE)
+    result = run(command, tiny_recipe, "-o", tmp_path / "out", *HERE)
     assert result.code == 2
     assert ("torchrun … -m mtkit train" in result.err) == (rank == "0")
     assert not (tmp_path / "out").exists()
