@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtkit.errors import OutputError, writing
+from mtkit.runtime.distributed import read_processes
 
 
 @contextmanager
@@ -45,10 +46,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write; when the block ends well, it takes the place of `path`.
 
+    Each of the processes that torchrun started has a temporary path of its own: several of them may write at once. It
+    is always the same one, so that what a kill leaves is written over.
+
     Raises:
         OutputError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.partial")
+    rank = read_processes().rank
+    temporary = path.with_name(f".{path.name}.{rank}.partial" if rank else f".{path.name}.partial")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -101,6 +101,31 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
+def test_several_processes_write_a_file_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with atomic_file(path) as first:
+        first.write_text("first")
+        monkeypatch.setenv("RANK", "1")
+        with atomic_file(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_file_left_by_a_kill_is_written_over(tmp_path, monkeypatch, rank):
+    for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "RANK": rank}.items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):
+        with atomic_file(tmp_path / "file") as temporary:
+            temporary.write_text("text")
+            assert names(tmp_path) in ([temporary.name], [temporary.name, "file"])
+        temporary.write_text("left by a kill")
+
+
 def test_an_output_below_a_file_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError), atomic_folder(tmp_path / "file" / "made"):
