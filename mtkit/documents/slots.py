@@ -18,6 +18,8 @@ _ADDRESS = re.compile(
 # Line breaks and blanks, but not the no-break space.
 _BLANKS = " \t\n\r\f\v"
 _BLANK_RUN = re.compile(rf"[{_BLANKS}]+")
+# A line break of HTML or a hard one of Markdown.
+_BREAK = re.compile(r"<br[\s/>]|[ \t\\]*[\r\n]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,10 @@ class Slot:
 
     @property
     def seen(self) -> str:
-        """What a reader sees of it."""
-        return self.part.shown if isinstance(self.part, Protected) else self.part
+        """What a reader sees of it; of a line break, its end of the line."""
+        if isinstance(self.part, str):
+            return self.part
+        return self.part.shown or ("\n" if self.part.kind == "standalone" and _BREAK.match(self.part.text) else "")
 
     @property
     def is_literal(self) -> bool:
@@ -145,7 +149,7 @@ def cut_slots(slots: Sequence[Slot], places: Sequence[int]) -> list[list[Slot]]:
         rest = slot
         while waiting and waiting[-1] <= seen + len(rest.seen):
             offset = waiting.pop() - seen
-            if depth or (offset < len(rest.seen) and not rest.is_literal) or offset < 0:
+            if depth or (0 < offset < len(rest.seen) and not rest.is_literal) or offset < 0:
                 continue
             if offset and offset < len(rest.seen):
                 text = rest.seen

@@ -70,6 +70,7 @@ class Block:
         flow: None for a block that stands on one line.
         before: Written before what is translated (a quote that an attribute had not).
         after: Written after it.
+        breaks: Where hard line breaks stand that are written as blanks and a line end.
     """
 
     units: tuple[Unit, ...]
@@ -77,6 +78,7 @@ class Block:
     flow: Flow | None = None
     before: str = ""
     after: str = ""
+    breaks: tuple[int, ...] = ()
 
     @property
     def start(self) -> int:
@@ -87,6 +89,10 @@ class Block:
     def end(self) -> int:
         """The character after its last."""
         return self.units[-1].end
+
+    def has_break(self, start: int, end: int) -> bool:
+        """Return whether one of its `breaks` stands between two places."""
+        return bisect.bisect_left(self.breaks, start) < bisect.bisect_left(self.breaks, end)
 
 
 class LineNumbers:
@@ -138,9 +144,10 @@ def build_block(
         return None
     start, end = runs[0][0].start, runs[-1][-1].end
     breaks = [slot for slot in slots if slot.part in {" ", ""} and start <= slot.start < end]
+    hard_breaks = tuple(slot.start for slot in slots if isinstance(slot.part, Protected) and slot.part.text.isspace())
     first_break = next((found for slot in breaks if (found := _LINE_END.search(text, slot.start, slot.end))), None)
     if first_break is None:
-        return Block(build_units(runs, lines), escape)
+        return Block(build_units(runs, lines), escape, breaks=hard_breaks)
     margin = re.compile(prefix).match(text, first_break.end())
     column = lines.find_column(start)
     widths = [len(line) for line in re.split(_LINE_END, text[start - column : end])]
@@ -150,7 +157,7 @@ def build_block(
         newline=first_break[0] + (margin[0] if margin else ""),
         may_start=may_start,
     )
-    return Block(build_units(runs, lines, flow.width), escape, flow)
+    return Block(build_units(runs, lines, flow.width), escape, flow, breaks=hard_breaks)
 
 
 class SpanDocument:
@@ -221,8 +228,11 @@ class SpanDocument:
         pieces: list[Piece] = []
         for number, (unit, translation) in enumerate(zip(block.units, own, strict=True)):
             if number:
-                gap = self._write_range(block.units[number - 1].end, unit.start, translations)
-                pieces.append(_join_sentences(gap, pieces[-1].text[-1:], block.flow is not None))
+                last = block.units[number - 1]
+                gap = self._write_range(last.end, unit.start, translations)
+                is_kept = bool(gap.strip()) or block.has_break(last.end, unit.start)
+                joint = Piece(gap, is_fixed=True) if is_kept else None
+                pieces.append(joint or _join_sentences(gap, pieces[-1].text[-1:], block.flow is not None))
             if translation is None:
                 pieces += self._copy_unit(unit, translations)
             else:
@@ -264,12 +274,10 @@ def _join_sentences(gap: str, before: str, is_flowing: bool) -> Piece:
     """Return what is written between two sentences: what stood there, with a space where the language has spaces.
 
     Args:
-        gap: What stood there.
+        gap: What stood there: blanks, or nothing.
         before: Last character of what is written before.
         is_flowing: Whether the lines are filled anew.
     """
-    if gap.strip():
-        return Piece(gap, is_fixed=True)
     is_unspaced = UNSPACED.match(before) is not None
     if not gap or is_flowing or is_unspaced:
         return Piece("" if is_unspaced else " ")

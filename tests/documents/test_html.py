@@ -110,6 +110,21 @@ def test_sentences_and_nesting(laws):
     laws.check(read_html, b"<p>" + b"word " * 100000)
 
 
+@pytest.mark.parametrize("mark", ["<br>", "<BR/>", "<br class=x>", "<br />", " <br>", "<!-- a --><br><br>"])
+def test_a_sentence_ends_at_a_line_break(laws, mark):
+    text = f"<p>The <b>dog.{mark}Sleeps</b> here.{mark}The cat<br>too.</p>"
+    document = laws.check(read_html, text.encode())
+    assert laws.read_texts(document)[1] == "The cat<br>too."
+    changed = laws.translate(document, str.upper)
+    assert changed == f"<p>THE <b>DOG.{mark}SLEEPS</b> HERE.{mark}THE CAT<br>TOO.</p>"
+
+
+@pytest.mark.parametrize("start", ["<code>Foo</code>", "<b>Foo</b>", "&quot;Foo&quot;", "1@a.example"])
+def test_a_sentence_may_start_with_what_cannot_be_cut(laws, start):
+    document = laws.check(read_html, f"<p>The dog sleeps. {start} is here.</p>".encode())
+    assert laws.read_texts(document)[0] == "The dog sleeps."
+
+
 def test_wrapped_text_is_wrapped_again(laws):
     text = "<p>\n  The first line is about this long, is it not,\n  and the second too.\n</p>"
     changed = laws.translate(read_html(text.encode()), lambda part: part + " More words for a third line.")

@@ -81,11 +81,12 @@ def test_any_markdown(capsys, laws):
 def test_translation_does_not_become_markup(laws):
     text = "# A\n\nBe *c* d.\n\n- E\n\n| f |\n|---|\n| g |\n"
     document = read_markdown(text.encode())
+    assert len(document.blocks) == 5
     odd = "# 1. *a_ [x](y) <b> &amp; `` ~~q~~ | - "
     changed = laws.translate(document, lambda part: odd + part)
     again = read_markdown(changed.encode())
-    assert len(again.segments) == len(document.segments)
-    assert [segment.text.count("<b>") for segment in again.segments] == [1, 3, 1, 1, 1]
+    texts = ["".join(unit.segment.text for unit in block.units) for block in again.blocks]
+    assert [text.count("<b>") for text in texts] == [1, 3, 1, 1, 1]
 
 
 def test_what_would_change_stays_and_is_told(capsys):
@@ -128,10 +129,30 @@ def test_what_is_left_for_its_structure_is_counted(stand_in, capsys):
 
 @pytest.mark.parametrize("mark", ["  \n", "\\\n"])
 def test_a_blank_after_a_hard_break_means_nothing(mark, capsys):
-    document = read_markdown(f"Go on.{mark}Now it is. More of it.\n".encode())
+    document = read_markdown(f"Go on.{mark}now it is. More of it.\n".encode())
     first, _ = document.segments
     rendered = document.render([("Weiter.", *first.protected), ("Mehr.",)]).decode()
     assert rendered.startswith(f"Weiter.{mark}") and rendered.endswith("Mehr.\n")
+    assert "left untranslated" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mark", ["  \n", "\\\n", "   \r\n"])
+@pytest.mark.parametrize(
+    ("first", "second", "more"),
+    [
+        ("The dog sleeps.", "The cat sleeps.", ""),
+        ("The dog\nsleeps.", "The cat sleeps.", " And so on."),
+        ("犬。", "猫。", ""),
+        ("> The dog sleeps.", "> The cat\n> sleeps.", ""),
+    ],
+)
+def test_a_sentence_ends_at_a_hard_break(laws, capsys, mark, first, second, more):
+    text = f"{first}{mark}{second}{more}\n"
+    document = laws.check(read_markdown, text.encode())
+    assert len(document.segments) == 2 + bool(more)
+    changed = laws.translate(document, lambda part: f"Ah {part}")
+    assert " ".join(changed.split()).count("Ah") == 2 + bool(more)
+    assert f"{mark}{'> ' if '>' in first else ''}Ah " in changed
     assert "left untranslated" not in capsys.readouterr().err
 
 
