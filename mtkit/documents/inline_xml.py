@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import copy
 import re
+from collections import Counter, deque
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 from xml.sax.saxutils import escape
 
 from mtkit.corpus.bilingual_xml import local_name
-from mtkit.documents.document import Protected, TranslatedSegment
+from mtkit.documents.document import Protected, ProtectedKind, TranslatedSegment
 
 # Elements that enclose text of the segment.
 _ENCLOSING = frozenset({"g", "mrk", "pc", "hi"})
 
 # Elements that begin and end a stretch, and the attributes that name the stretch.
-_STARTS = {"bpt": ("rid", "i", "id"), "sc": ("id",), "sm": ("id",)}
-_ENDS = {"ept": ("rid", "i", "id"), "ec": ("startRef", "id"), "em": ("startRef",)}
+_STARTS = {"bpt": ("rid", "i", "id"), "bx": ("rid", "id"), "sc": ("id",), "sm": ("id",)}
+_ENDS = {"ept": ("rid", "i", "id"), "ex": ("rid", "id"), "ec": ("startRef", "id"), "em": ("startRef",)}
+# Of Angular, which names both ends in the id of an `<x>`: `START_TAG_SPAN_1`, `CLOSE_TAG_SPAN`.
+_ANGULAR = re.compile(r"(START|CLOSE)_(\w+?)(?:_\d+)?")
 
 _DECLARATION = re.compile(r'\sxmlns(?::[\w.-]+)?="[^"]*"')
 # A reference to an entity that XML has not of itself.
@@ -27,6 +31,9 @@ _ENTITY = re.compile(
 )
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
+# Of elements which end of a pair each is, and its number.
+_Pairs = dict[Any, tuple[ProtectedKind, int]]
+
 
 class InlineElement(Protected):
     """A protected stretch that is XML; any other one in such a segment is text."""
@@ -35,8 +42,9 @@ class InlineElement(Protected):
 def split_inline(element: Any) -> tuple[str | Protected, ...]:
     """Return what an element holds: its text, and its inline elements as protected stretches.
 
-    `<g>`, `<mrk>`, `<pc>` and `<hi>` enclose text; `<bpt>` and `<ept>` (`<sc>` and `<ec>`) are the ends of a pair if
-    both stand in the segment; everything else stands alone, whole. What is enclosed but not to be translated is shown.
+    `<g>`, `<mrk>`, `<pc>` and `<hi>` enclose text; `<bpt>` and `<ept>` (`<bx>` and `<ex>`, `<sc>` and `<ec>`) are the
+    ends of a pair if both stand in the segment; everything else stands alone, whole. What is enclosed but not to be
+    translated is shown.
 
     Args:
         element: A `source`, `target` or `seg`.
@@ -80,35 +88,61 @@ def _write(part: str | Protected) -> str:
     return escape(_NO_XML.sub("", part.text if isinstance(part, Protected) else part))
 
 
-def _split(element: Any, parts: list[str | Protected], num_pairs: list[int], pairs: dict[Any, int]) -> None:
+def _split(element: Any, parts: list[str | Protected], num_pairs: list[int], pairs: _Pairs) -> None:
     parts.append(element.text or "")
-    for child in element:
+    children = deque(element)
+    while children:
+        child = children.popleft()
         name = local_name(child)
-        if name in _ENCLOSING and child.get("translate") != "no" and child.get("mtype") != "protected":
+        kept = _find_kept(child, pairs)
+        if name in _ENCLOSING and not kept:
             pair = num_pairs[0] + len(pairs)
             num_pairs[0] += 1
             start = _serialize_start(child)
             parts.append(InlineElement(start, "open", pair))
             _split(child, parts, num_pairs, pairs)
             parts.append(InlineElement(f"</{_qualified_name(child)}>", "close", pair))
-        elif child in pairs:
-            parts.append(InlineElement(_serialize(child), "open" if name in _STARTS else "close", pairs[child]))
+        elif child in pairs and not kept:
+            parts.append(InlineElement(_serialize(child), *pairs[child]))
         else:
-            seen = " ".join("".join(child.itertext()).split()) if name in _ENCLOSING else ""
-            parts.append(InlineElement(_serialize(child), shown=seen))
+            text, shown = _serialize(child), "".join(child.itertext()) if kept else ""
+            for _ in kept[1:]:
+                before, child = child, children.popleft()
+                text += escape(before.tail or "") + _serialize(child)
+                shown += (before.tail or "") + "".join(child.itertext())
+            parts.append(InlineElement(text, shown=" ".join(shown.split())))
         parts.append(child.tail or "")
 
 
-def _find_pairs(element: Any) -> dict[Any, int]:
-    """Return the number of the pair of each element that begins or ends one, both ends being there."""
-    starts: dict[str, Any] = {}
-    pairs: dict[Any, int] = {}
+def _find_kept(child: Any, pairs: _Pairs) -> list[Any]:
+    """Return the element, or those from it on, that hold what is not to be translated; none if there is no such."""
+    if child.get("translate") != "no" and child.get("mtype") != "protected":
+        return []
+    if local_name(child) in _ENCLOSING:
+        return [child]
+    if local_name(child) != "sm" or child not in pairs:
+        return []
+    inside = list(takewhile(lambda other: pairs.get(other, child) != ("close", pairs[child][1]), child.itersiblings()))
+    ends = Counter(pairs[each][1] for other in inside for each in other.iter() if each in pairs)
+    end = (inside or [child])[-1].getnext()
+    return [] if end is None or any(number == 1 for number in ends.values()) else [child, *inside, end]
+
+
+def _find_pairs(element: Any) -> _Pairs:
+    """Return what each element is that begins or ends a pair, both ends being there, and the number of the pair."""
+    starts: dict[tuple[str, str], list[Any]] = {}
+    pairs: _Pairs = {}
     for child in element.iter():
         name = local_name(child)
+        angular = _ANGULAR.fullmatch(child.get("id", "")) if name == "x" else None
         if name in _STARTS:
-            starts[_get_first(child, _STARTS[name])] = child
-        elif name in _ENDS and (start := starts.pop(_get_first(child, _ENDS[name]), None)) is not None:
-            pairs[start] = pairs[child] = len(pairs) // 2
+            starts.setdefault(("", _get_first(child, _STARTS[name])), []).append(child)
+        elif angular and angular[1] == "START":
+            starts.setdefault(("x", angular[2]), []).append(child)
+        elif angular or name in _ENDS:
+            there = starts.get(("x", angular[2]) if angular else ("", _get_first(child, _ENDS[name])))
+            if there:
+                pairs[there.pop()], pairs[child] = ("open", number := len(pairs) // 2), ("close", number)
     return pairs
 
 

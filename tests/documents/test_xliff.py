@@ -244,6 +244,41 @@ def test_protected_terms_are_copied(stand_in):
     assert unit(root, 7).find("target").text is None
 
 
+PAIRS = [
+    ('<bx id="1"/>', '<ex id="1"/>'),
+    ('<bx id="1" rid="7"/>', '<ex id="2" rid="7"/>'),
+    ('<x id="START_BOLD_TEXT" ctype="x-b"/>', '<x id="CLOSE_BOLD_TEXT" ctype="x-b"/>'),
+    ('<x id="START_TAG_SPAN_1"/>', '<x id="CLOSE_TAG_SPAN"/>'),
+]
+
+
+@pytest.mark.parametrize(("start", "end"), PAIRS)
+def test_both_ends_of_a_pair_go_with_their_words(stand_in, start, end):
+    text = XLIFF_1.replace("One. Two.", f"A {start}b <x id='START'/> {start}c{end}{end} d").replace("seg-source", "x")
+    segment = next(each for each in read_xliff(text.encode()).segments if each.text.startswith("A "))
+    assert [(part.kind, part.pair) for part in segment.protected] == [
+        ("open", 1), ("standalone", None), ("open", 0), ("close", 0), ("close", 1),
+    ]  # fmt: skip
+    text = XLIFF_1.replace("One. Two.", f"A {start}b{end} c d").replace("seg-source", "x")
+    root, _ = fill(text, stand_in(lambda request: request.source.replace("A b c d", "A B c d")))
+    assert inner(unit(root, 6).find("target")) == f"A {start}B{end} c d"
+
+
+def test_what_stands_between_two_marks_that_say_no_is_kept(stand_in):
+    kept = '<sm id="k" translate="no"/>Foo <pc id="3">Bar</pc> &amp;<em startRef="k"/>'
+    text = XLIFF_2.replace(
+        "Press ", f'A {kept} <sm id="m" translate="no"/>b <sc id="4"/>c<em startRef="m"/><ec id="4"/> '
+    )
+    segment = read_xliff(text.encode()).segments[1]
+    assert (segment.protected[0].text, segment.protected[0].shown) == (kept, "Foo Bar &")
+    # What begins in the second and ends behind it keeps its ends apart.
+    assert [part.kind for part in segment.protected[1:5]] == ["open", "open", "close", "close"]
+    root, _ = fill(text, stand_in(lambda request: re.sub(r"\b(A|key)\b", "x", request.source)))
+    target = unit(root, 3).find(".//target")
+    assert inner(target).startswith(f"x {kept} <sm")
+    assert "Foo Bar &" in "".join(target.itertext())
+
+
 def test_segments_show_elements_as_they_stand():
     segments = read_xliff(XLIFF_1.encode()).segments
     assert segments[0].text == 'Open <g id="1" ctype="bold">the <x id="2"/> file</g> %s <now> & here.'
