@@ -104,7 +104,7 @@ def _find_srt_cues(text: str) -> list[Cue]:
 
 
 def _find_vtt_cues(text: str) -> list[Cue]:
-    """Return the cues: the lines after a timing line, up to an empty line or another timing line."""
+    """Return the cues: the lines after a timing line, up to one without even a blank, or another timing line."""
     cues: list[Cue] = []
     times: tuple[float, float] | None = None
     lines: list[tuple[int, int]] = []
@@ -120,13 +120,15 @@ def _find_vtt_cues(text: str) -> list[Cue]:
         block_line = block_line + 1 if line.strip() else 0
         timing = _VTT_TIMING.match(line)
         if timing and (block_line <= 2 or times is not None):
+            if lines and block_line == 2:
+                lines.pop()  # an identifier behind a line of blanks
             end_cue()
             first, last = timing.groups()[:4], timing.groups()[4:]
             times = (_read_seconds(first[0] or "0", *first[1:]), _read_seconds(last[0] or "0", *last[1:]))
-        elif not line.strip():
+        elif not line:
             end_cue()
             times = None
-        elif times is not None and "-->" not in line:
+        elif times is not None and line.strip() and "-->" not in line:
             lines.append((match.start(), match.start() + len(line.rstrip())))
     end_cue()
     return cues

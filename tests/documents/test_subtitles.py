@@ -81,6 +81,22 @@ def test_vtt(laws):
     assert changed == expected.replace("Karaoke", "KARAOKE").replace("time\n", "TIME\n")
 
 
+@pytest.mark.parametrize("blank", [" ", "\t ", "\xa0"])
+def test_only_an_empty_line_ends_a_cue_of_vtt(laws, blank):
+    text = f"WEBVTT\n\n00:01.000 --> 00:02.000\n{blank}\nThe dog\n{blank}\nsleeps.\n\nNot this\n"
+    document = laws.check(read_vtt, text.encode())
+    assert laws.read_texts(document) == ["The dog sleeps."]
+    assert laws.translate(document, str.upper) == text.replace(f"The dog\n{blank}\nsleeps.", "THE DOG SLEEPS.")
+
+
+def test_blanks_between_cues_of_vtt_keep_their_identifiers(laws):
+    text = "WEBVTT\n \nid 1\n00:01.000 --> 00:02.000\nThe dog.\n \nid 2\n00:03.000 --> 00:04.000\nThe cat\nid.\n"
+    document = laws.check(read_vtt, text.encode())
+    assert laws.translate(document, str.upper) == text.replace("The dog.", "THE DOG.").replace(
+        "The cat\nid", "THE CAT ID"
+    )
+
+
 def test_lines_fit_and_are_balanced():
     document = read_srt(b"1\n00:00:01,000 --> 00:00:02,000\nHi.\n", max_width=20)
     lines = document.render([("one two three four five six seven",)]).decode().split("\n")[2:-1]
