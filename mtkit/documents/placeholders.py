@@ -15,14 +15,16 @@ _VOID = frozenset(
 # In the order in which they are tried: what contains others comes first.
 _PLACEHOLDER = re.compile(
     r"""
-    (?P<tag> </?(?P<name>[A-Za-z][\w:.-]*) (?: \s (?: "[^"<>]*" | '[^'<>]*' | [^<>"'] )* )? /?> )
+    (?P<tag> </?(?P<name>[A-Za-z][\w:.-]*|\d+(?=\s?/?>)) (?: \s (?: "[^"<>]*" | '[^'<>]*' | [^<>"'] )* )? /?> )
     | (?P<url> \b (?: https?|ftp|mailto|file) : [^\s<>"'“”«»]* [\w/}\])&=#%] )
     | \{\{ [^{}\n]* \}\} | \{% [^{}\n]* %\}                             # {{ name }}, {% name %}
     | [$%#]\{ [^{}\s]+ \}                                               # ${name}, %{name}
     | \{ [\w.!\[\]]* (?: :[^{}\s]* )? \}                                # {}, {0}, {name}, {0:.2f}
+    | \{ \w+ , \s* (?:number|date|time|spellout|ordinal|duration) (?: , [^{}]* )? \}  # {0,number}, {when, date, short}
+    | (?<![\w%]) % (?!(?:hh|h|ll|l|L|q|j|z|t)?[diouxXeEfFgGaAcrspS]%) [A-Za-z_][\w.-]* % (?![\w%])  # %name%
     | %\( [^()\s]+ \) [-+#0]* \d* (?:\.\d+)? [A-Za-z]                   # %(name)s
     | (?<!\d) (?P<printf> % (?P<position>\d+\$)? [-+#0']* (?:\d+|\*)? (?:\.(?:\d+|\*))? (?:hh|h|ll|l|L|q|j|z|t)?
-        [diouxXeEfFgGaAcrspn@] ) (?! [a-z]{3} )                         # %s, %1$s
+        [diouxXeEfFgGaAcrsSpn@] ) (?! [a-z]{3} )                         # %s, %1$s
     | (?<!\d) %% | (?<![\d%]) %L?\d{1,2} (?!\w) | (?<!\w) % [A-Z][A-Z_]{2,} (?!\w)   # %%, %1, %PRODUCTNAME
     | \$\[ \w+ \] | \$ [A-Za-z_] [\w]* (?:\.[A-Za-z_]\w*)*              # $name, $user.name
     | & (?: \#\d+ | \#x[0-9A-Fa-f]+ | [A-Za-z][\w.-]* ) ;               # &name;
@@ -36,10 +38,10 @@ _PLACEHOLDER = re.compile(
 def find_placeholders(text: str) -> tuple[str | Protected, ...]:
     r"""Return a text as plain stretches and protected ones.
 
-    Protected are `%s`, `%1$s`, `%(name)s`, `{0}`, `{name}`, `{{ name }}`, `${name}`, `$name`, `&name;`, URLs, escapes
-    such as `\n` in two characters, line breaks and tabs, and tags. An opening tag and the closing one that belongs to
-    it are a pair; an opening tag that is never closed, as in `Enter <name>`, is a word. Tags and line breaks are not
-    shown to the model, the others are.
+    Protected are `%s`, `%1$s`, `%(name)s`, `%name%`, `{0}`, `{name}`, `{0,number}`, `{{ name }}`, `${name}`, `$name`,
+    `&name;`, URLs, escapes such as `\n` in two characters, line breaks and tabs, and tags, `<0>` too. An opening tag
+    and the closing one that belongs to it are a pair; an opening tag that is never closed, as in `Enter <name>`, is a
+    word. Tags and line breaks are not shown to the model, the others are.
 
     Args:
         text: Of a segment.

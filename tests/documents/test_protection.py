@@ -40,6 +40,10 @@ def protected(text):
         ("%s of %1$s, %(name)s, %d, %5.2f and %%", ["%s", "%1$s", "%(name)s", "%d", "%5.2f", "%%"]),
         ("{0} {name} {} {x:.2f} {{ user }}", ["{0}", "{name}", "{}", "{x:.2f}", "{{ user }}"]),
         ("${path} $user %PRODUCTNAME", ["${path}", "$user", "%PRODUCTNAME"]),
+        ("{0,number}, {when, date, ::dMMM}, {a,b} and {n,plural,one{#}}", ["{0,number}", "{when, date, ::dMMM}"]),
+        ("%S, %2$S and %n% of %user_name% or %COUNT%", ["%S", "%2$S", "%n%", "%user_name%", "%COUNT%"]),
+        ("%d% %s%% %ld% %s%d, %C3%A4, %Sicher, 5%off%", ["%d", "%s", "%%", "%ld", "%s", "%d"]),
+        ("Read <0>the <1>docs</1></0><2/>", ["<0>", "<1>", "</1>", "</0>", "<2/>"]),
         ("&amp; and &#53;", ["&amp;", "&#53;"]),
         ("<b>bold</b><br/>", ["<b>", "</b>", "<br/>"]),
         ('<a href="%(url)s" class=x>', ['<a href="%(url)s" class=x>']),
@@ -47,7 +51,7 @@ def protected(text):
         ("See https://example.org/a?b=%s.", ["https://example.org/a?b=%s"]),
         (r"one\ntwo", [r"\n"]),
         ("one\n two\ttwo", ["\n ", "\t"]),
-        ("100% sure, 50% discount, $100, R&D, 3 < 4 > 2, a {set of things}", []),
+        ("100% sure, 50% discount, $100, R&D, 3 < 4 > 2, 1 <3 and 4> 2, a {set of things}", []),
     ],
 )  # fmt: skip
 def test_placeholders_are_found(text, expected):
@@ -198,6 +202,7 @@ def is_nested(parts):
         ("One two\n(three).", "Eins zwei drei.", "0-0 1-1 2-2", "Eins zwei\ndrei."),
         ("%s files", "%s Dateien", "", "%s Dateien"),
         ("Hello {name}", "{name}, hallo", "", "{name}, hallo"),
+        ("Read <0>it</0> <1/>now", "Jetzt lies es", "0-1 1-2 2-0", "Jetzt lies <0>es</0> <1/>"),
     ],
 )
 def test_links_of_words_say_where_tags_go(source, translation, links, expected):
