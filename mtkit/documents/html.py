@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from mtkit.documents.document import Document, Protected
+from mtkit.documents.footnotes import join_footnote_marks
 from mtkit.documents.html_tokens import (
     Token,
     escape_html,
@@ -177,9 +178,8 @@ class _Reader:
         self._whole = None
 
     def _end_run(self) -> None:
-        block = build_block(
-            self._text, self._run, self._lines, lambda text, _: escape_html(text), language=self._language
-        )
+        run = join_footnote_marks(self._text, self._run)
+        block = build_block(self._text, run, self._lines, lambda text, _: escape_html(text), language=self._language)
         if block is not None:
             self.blocks.append(block)
         self._run = []

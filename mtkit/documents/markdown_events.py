@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mtkit.documents.document import Protected
+from mtkit.documents.footnotes import join_footnote_marks
 from mtkit.documents.html_tokens import tokenize_html
 from mtkit.documents.open_elements import is_foreign, is_opaque, is_void, says_no
 from mtkit.documents.slots import PairFinder, Slot, collapse_blanks, iter_text_slots
@@ -170,7 +171,7 @@ def _hide_marks(source: str, value: str) -> str:
 def _build_run(text: str, kind: str, events: list[_Event]) -> Run:
     builder = _RunBuilder(text)
     builder.read(events)
-    slots = builder.slots
+    slots = join_footnote_marks(text, builder.slots, with_links=False)
     start, end = (slots[0].start, slots[-1].end) if slots else (events[0].start, events[-1].end)
     return Run(kind, slots, start, max(end, events[-1].end), builder.alts, builder.tags)
 

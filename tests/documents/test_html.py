@@ -29,6 +29,7 @@ FRAGMENTS = [
     "<td>", "<table>", " title='Hi \"you\"'", '"', '<a href="x" title="Tip it">', "</a>", "<![CDATA[", "]]>", "<![",
     "<?php ?>", "</", "é", "日本語。", "https://a.b/c ", "<svg>", "</svg>", "<title>", "</title>", "<textarea>",
     "<ruby>", "<rt>", "</ruby>", "<picture>", "</picture>", "<my-tag title=yes>", "</my-tag>",
+    "<sup>", "</sup>", "1", "<a href=#n>",
 ]  # fmt: skip
 
 
@@ -117,6 +118,29 @@ def test_a_sentence_ends_at_a_line_break(laws, mark):
     assert laws.read_texts(document)[1] == "The cat<br>too."
     changed = laws.translate(document, str.upper)
     assert changed == f"<p>THE <b>DOG.{mark}SLEEPS</b> HERE.{mark}THE CAT<br>TOO.</p>"
+
+
+MARKS = [
+    "<sup>1</sup>",
+    "<sup><a href='#n1'>[1]</a></sup>",
+    '<a class=x href="#n"><sup>1</sup></a>',
+    "<a href=#n>1</a>",
+]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_marks_of_footnotes_are_no_words(laws, stand_in, mark):
+    text = f"<p>A girl{mark} has a bike.{mark} Two dogs <b>sleep</b>{mark}</p>"
+    document = laws.check(read_html, text.encode())
+    translator = stand_in()
+    assert translate_document(document, translator).content.decode() == text
+    assert [request.source for request in translator.requests] == ["A girl has a bike.", "Two dogs sleep"]
+
+
+def test_numbers_that_are_read_are_words(laws):
+    text = '<p>See page <a href="#p5">5</a> (and <a href="#p6">6</a>), <a href="x">7</a>, the 4<sup>th</sup>.</p>'
+    segment = laws.check(read_html, text.encode()).segments[0]
+    assert "".join(part for part in segment.parts if isinstance(part, str)) == "See page 5 (and 6), 7, the 4th."
 
 
 @pytest.mark.parametrize("start", ["<code>Foo</code>", "<b>Foo</b>", "&quot;Foo&quot;", "1@a.example"])

@@ -43,6 +43,7 @@ FRAGMENTS = [
     "[^1]: ", "---\n", "===\n", "<div>", "</div>\n", "<!-- c -->", "https://a.b ", "[Foo]", "[]", "[Foo]: http://x\n",
     "[ ] ", "é日", "{#id}", '<img alt="a cat">', "<abbr title=one>",
     "<ruby>", "<rt>", "</ruby>", "<picture>", "</picture>", "> <div>\n> ", "<img\n", '> alt="a cat"', "> </div>\n",
+    "<sup>", "</sup>", "1",
 ]  # fmt: skip
 
 
@@ -184,6 +185,14 @@ def test_a_reference_that_is_all_of_its_block_keeps_its_address(stand_in, mark):
     text = f"- [some name]{mark}\n\n[some name]: x\n"
     translated = translate_document(read_markdown(text.encode()), stand_in(lambda request: request.source.upper()))
     assert translated.content.decode() == "- [SOME NAME][some name]\n\n[some name]: x\n"
+
+
+def test_raised_numbers_are_no_words(stand_in, capsys):
+    text = "A girl<sup>2</sup> has *a bike*.<sup>[1](#n1)</sup> Two dogs.\n"
+    translator = stand_in(lambda request: request.source.replace("girl", "Girl"))
+    content = translate_document(read_markdown(text.encode()), translator).content.decode()
+    assert content == text.replace("girl", "Girl")
+    assert [request.source for request in translator.requests] == ["A girl has a bike.", "Two dogs."]
 
 
 def test_emphasis_inside_emphasis_keeps_its_blanks(laws):
