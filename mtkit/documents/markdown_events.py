@@ -10,6 +10,7 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from mtkit.documents.document import Protected
@@ -25,6 +26,13 @@ _MARGIN = re.compile(r"[ \t>]*")
 _TAG = re.compile(r"<(/?)([a-zA-Z][\w:-]*)[^>]*?(/?)>\Z", re.DOTALL)
 # A picture is one with the image in it, of which the description is translated.
 _PICTURE = re.compile(r"<picture[\s>]", re.IGNORECASE)
+
+# A line that is only a mark of an extension: of a container, an admonition, a template, attributes.
+_MARK_LINE = re.compile(
+    r""":{3,}.* | (?:!!!|\?\?\?\+?) [ \t]+ [a-z][\w-]* (?:[ \t]+"[^"]*")?
+    | \{% [^{}]* %\} | \{\{ [<%] [^{}]* [>%] \}\} | \{: [^{}]* \}""",
+    re.VERBOSE,
+)
 
 
 @dataclass
@@ -172,8 +180,20 @@ def _build_run(text: str, kind: str, events: list[_Event]) -> Run:
     builder = _RunBuilder(text)
     builder.read(events)
     slots = join_footnote_marks(text, builder.slots, with_links=False)
+    slots = _join_mark_lines(text, slots) if kind in {"Paragraph", "Item"} else slots
     start, end = (slots[0].start, slots[-1].end) if slots else (events[0].start, events[-1].end)
     return Run(kind, slots, start, max(end, events[-1].end), builder.alts, builder.tags)
+
+
+def _join_mark_lines(text: str, slots: Sequence[Slot]) -> list[Slot]:
+    """Return slots in which a line that is only a mark of an extension is one that no reader sees."""
+    joined: list[Slot] = []
+    for is_break, group in groupby(slots, lambda slot: slot.part in {" ", ""} and "\n" in text[slot.start : slot.end]):
+        line = list(group)
+        start, end = line[0].start, line[-1].end
+        is_mark = not is_break and _MARK_LINE.fullmatch(text[start:end].strip())
+        joined += [Slot(Protected(text[start:end]), start, end)] if is_mark else line
+    return joined
 
 
 class _RunBuilder:

@@ -43,7 +43,7 @@ FRAGMENTS = [
     "[^1]: ", "---\n", "===\n", "<div>", "</div>\n", "<!-- c -->", "https://a.b ", "[Foo]", "[]", "[Foo]: http://x\n",
     "[ ] ", "é日", "{#id}", '<img alt="a cat">', "<abbr title=one>",
     "<ruby>", "<rt>", "</ruby>", "<picture>", "</picture>", "> <div>\n> ", "<img\n", '> alt="a cat"', "> </div>\n",
-    "<sup>", "</sup>", "1",
+    "<sup>", "</sup>", "1", ":::", "{% a %}", "\n",
 ]  # fmt: skip
 
 
@@ -185,6 +185,25 @@ def test_a_reference_that_is_all_of_its_block_keeps_its_address(stand_in, mark):
     text = f"- [some name]{mark}\n\n[some name]: x\n"
     translated = translate_document(read_markdown(text.encode()), stand_in(lambda request: request.source.upper()))
     assert translated.content.decode() == "- [SOME NAME][some name]\n\n[some name]: x\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (":::tip\n", "\n:::"),
+        ("::: warning A *title*\r\n\r\n", "\r\n\r\n:::"),
+        ('> !!! note "A title"\n>     ', ""),
+        ("{% tabs %}\n", "\n{% endtabs %}"),
+        ("", "\n{: .note }"),
+        ("- {{< note >}}\n  ", "\n  {{< /note >}}"),
+    ],
+)
+def test_lines_that_are_only_a_mark_stay_lines(laws, capsys, before, after):
+    text = f"{before}The dog sees the cat.{after}\n"
+    document = laws.check(read_markdown, text.encode())
+    assert laws.read_texts(document) == ["The dog sees the cat."]
+    assert laws.translate(document, str.upper) == text.replace("The dog sees the cat.", "THE DOG SEES THE CAT.")
+    assert not capsys.readouterr().err
 
 
 def test_raised_numbers_are_no_words(stand_in, capsys):
