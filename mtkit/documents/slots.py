@@ -18,6 +18,8 @@ _ADDRESS = re.compile(
 # Line breaks and blanks, but not the no-break space.
 _BLANKS = " \t\n\r\f\v"
 _BLANK_RUN = re.compile(rf"[{_BLANKS}]+")
+# What need not be at the edge of a segment.
+_EDGE = _BLANKS + "\xa0"
 # A line break of HTML or a hard one of Markdown.
 _BREAK = re.compile(r"<br[\s/>]|[ \t\\]*[\r\n]", re.IGNORECASE)
 
@@ -92,10 +94,10 @@ def trim_slots(slots: Sequence[Slot]) -> list[Slot]:
             _forget(kept.popleft(), ends)
         elif _is_removable(last, ends):
             _forget(kept.pop(), ends)
-        elif isinstance(first.part, str) and first.part[0] in _BLANKS:
-            kept[0] = replace(first, part=first.part.lstrip(_BLANKS), start=_skip(first, first.part, left=True))
-        elif isinstance(last.part, str) and last.part[-1] in _BLANKS:
-            kept[-1] = replace(last, part=last.part.rstrip(_BLANKS), end=_skip(last, last.part, left=False))
+        elif isinstance(first.part, str) and first.part[0] in _EDGE:
+            kept[0] = replace(first, part=first.part.lstrip(_EDGE), start=_skip(first, first.part, left=True))
+        elif isinstance(last.part, str) and last.part[-1] in _EDGE:
+            kept[-1] = replace(last, part=last.part.rstrip(_EDGE), end=_skip(last, last.part, left=False))
         elif len(kept) > 1 and (_is_pair(first, kept[1]) or (_is_pair(first, last) and last.written is None)):
             _forget(kept.popleft(), ends)  # its other end goes by itself, once it stands at an edge
         elif len(kept) > 1 and _is_pair(kept[-2], last):
@@ -112,7 +114,7 @@ def _forget(slot: Slot, ends: Counter[int | None]) -> None:
 
 def _is_removable(slot: Slot, ends: Counter[int | None]) -> bool:
     if isinstance(slot.part, str):
-        return not slot.part.strip(_BLANKS)
+        return not slot.part.strip(_EDGE)
     if slot.part.kind == "standalone":
         return not slot.part.shown
     # One end of a pair whose other end is not here.
@@ -131,8 +133,8 @@ def _is_pair(left: Slot, right: Slot) -> bool:
 def _skip(slot: Slot, text: str, left: bool) -> int:
     """Return the place of a slot's edge after blanks are taken from its text."""
     if left:
-        return slot.start + len(text) - len(text.lstrip(_BLANKS))
-    return slot.end - (len(text) - len(text.rstrip(_BLANKS)))
+        return slot.start + len(text) - len(text.lstrip(_EDGE))
+    return slot.end - (len(text) - len(text.rstrip(_EDGE)))
 
 
 def cut_slots(slots: Sequence[Slot], places: Sequence[int]) -> list[list[Slot]]:

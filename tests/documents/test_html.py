@@ -120,6 +120,14 @@ def test_a_sentence_ends_at_a_line_break(laws, mark):
     assert changed == f"<p>THE <b>DOG.{mark}SLEEPS</b> HERE.{mark}THE CAT<br>TOO.</p>"
 
 
+@pytest.mark.parametrize("blank", ["&nbsp;", "&#160;", "\xa0", " &nbsp;", "&nbsp; "])
+def test_no_break_spaces_around_a_sentence_stay(laws, blank):
+    text = f"<p>{blank}<span>The cat.{blank}The <b>dog</b>.{blank}</span></p>"
+    document = laws.check(read_html, text.encode())
+    assert [segment.text for segment in document.segments] == ["The cat.", "The <b>dog</b>."]
+    assert laws.translate(document, str.upper) == text.replace("The cat", "THE CAT").replace("The <b>dog", "THE <b>DOG")
+
+
 MARKS = [
     "<sup>1</sup>",
     "<sup><a href='#n1'>[1]</a></sup>",
