@@ -1,4 +1,4 @@
-"""Marks of footnotes in HTML, and raised numbers: no words of the sentence that they stand in."""
+"""Marks of footnotes in HTML, raised numbers and Word's fillers: no words of the sentence that they stand in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from mtkit.documents.document import Protected
 from mtkit.documents.slots import Slot
 
-_RAISED = re.compile(r"<sup[\s>]", re.IGNORECASE)
+# Raised text, and what Word writes at the end of a paragraph, mostly around a no-break space.
+_MARK = re.compile(r"<(?:sup|o:p)[\s>]", re.IGNORECASE)
 # An address on the page itself.
 _LINK = re.compile(r"""<a\s[^>]*?\bhref\s*=\s*["']?#""", re.IGNORECASE)
 # What stands before a link that is a mark; after anything else, its number is read: `see page <a href="#p5">5</a>`.
@@ -16,12 +17,12 @@ _BEFORE_MARK = re.compile(r"[^\s(\[{]\Z")
 
 
 def join_footnote_marks(text: str, slots: Sequence[Slot], with_links: bool = True) -> list[Slot]:
-    """Return slots in which a `<sup>` without letters, or such a link to a note, is one that no reader sees.
+    """Return slots in which a `<sup>` or `<o:p>` without letters, or such a link to a note, is one that no reader sees.
 
     Args:
         text: The document's.
         slots: A run of its slots.
-        with_links: Whether links count, or raised text only.
+        with_links: Whether links count too.
     """
     joined: list[Slot] = []
     # Of pairs that may be marks, where they start in what is joined.
@@ -36,7 +37,7 @@ def join_footnote_marks(text: str, slots: Sequence[Slot], with_links: bool = Tru
             continue
         if slot.part.kind == "open":
             is_link = with_links and _BEFORE_MARK.search(seen) and _LINK.match(slot.part.text)
-            if is_link or _RAISED.match(slot.part.text):
+            if is_link or _MARK.match(slot.part.text):
                 opened[slot.part.pair] = len(joined) - 1
         elif slot.part.kind == "close" and slot.part.pair in opened:
             first = opened.pop(slot.part.pair)

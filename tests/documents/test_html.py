@@ -145,6 +145,14 @@ def test_marks_of_footnotes_are_no_words(laws, stand_in, mark):
     assert [request.source for request in translator.requests] == ["A girl has a bike.", "Two dogs sleep"]
 
 
+def test_fillers_of_word_keep_what_they_fill(stand_in):
+    text = "<p>A <span>cat sleeps<o:p>&nbsp;</o:p></span></p>"
+    translator = stand_in(lambda request: request.source.replace("sleeps", "schläft"))
+    assert translate_document(read_html(text.encode()), translator).content.decode() == text.replace(
+        "sleeps", "schläft"
+    )
+
+
 def test_numbers_that_are_read_are_words(laws):
     text = '<p>See page <a href="#p5">5</a> (and <a href="#p6">6</a>), <a href="x">7</a>, the 4<sup>th</sup>.</p>'
     segment = laws.check(read_html, text.encode()).segments[0]
