@@ -1,6 +1,4 @@
-import os
-
-from mtkit.runtime.signals import STOPPED, unwind_on_signals
+from mtkit.runtime.signals import STOPPED, exit_at_once, unwind_on_signals
 
 
 def main() -> None:
@@ -13,7 +11,7 @@ def main() -> None:
     except SystemExit as exc:
         if isinstance(exc.code, int) and exc.code in STOPPED:
             command_line.flush_output()
-            os._exit(exc.code)  # threads that still compute are not waited for
+            exit_at_once(exc.code)  # threads that still compute are not waited for
         raise
 
 

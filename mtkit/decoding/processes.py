@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from mtkit.runtime.signals import kill_at_exit
+
 if TYPE_CHECKING:
     from mtkit.config.decoding import DecodingSection
     from mtkit.decoding.minimum_bayes_risk import Utility
@@ -54,6 +56,7 @@ class WorkerProcess:
         )
         # It keeps nothing that could be lost with it.
         self._finalizer = weakref.finalize(self, _end, self._process)
+        kill_at_exit(self._process)
 
     def load(self, loading: Loading) -> bool:
         """Let the process load the model, wait for it, and return whether it did.
@@ -91,20 +94,31 @@ def _send(stream: Any, message: Any) -> None:
 
 
 def main() -> None:
-    """Serve the process that started this one."""
+    """Serve the process that started this one, and end with it."""
     requests, answers = sys.stdin.buffer, _take_standard_output()
-    translate = _load(pickle.load(requests))
-    _send(answers, True)
+    translate = _load(_receive(requests))
+    _answer(answers, True)
     while True:
-        try:
-            batch = pickle.load(requests)
-        except EOFError:
-            return
+        batch = _receive(requests)
         try:
             found = translate(batch)
         except Exception:
             found = None  # it is met again, and told, by the process that asked
+        _answer(answers, found)
+
+
+def _receive(requests: BinaryIO) -> Any:
+    try:
+        return pickle.load(requests)
+    except (EOFError, pickle.UnpicklingError):  # there is no more, or it was killed while it sent
+        sys.exit()
+
+
+def _answer(answers: BinaryIO, found: Any) -> None:
+    try:
         _send(answers, found)
+    except OSError:
+        os._exit(0)  # nobody waits for an answer, and the stream must not try to send its rest
 
 
 def _take_standard_output() -> BinaryIO:

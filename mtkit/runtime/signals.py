@@ -1,12 +1,16 @@
-"""Signals that end the process: they unwind the stack, so that temporary files are removed."""
+"""Signals that end the process: they unwind the stack, so that temporary files are removed; and its end at once."""
 
 from __future__ import annotations
 
 import _thread
+import os
 import signal
+import subprocess
 import threading
+import weakref
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 
@@ -17,6 +21,8 @@ STOPPED: dict[object, str] = {EXIT_INTERRUPTED: "interrupted", EXIT_TERMINATED: 
 _AGAIN = 0.02
 # What imports the command line itself, and runs it there, is none of its modules.
 _ENTRY = str(Path(__file__).parents[1] / "__main__.py")
+
+_helpers: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
 
 def unwind_on_signals() -> None:
@@ -35,6 +41,21 @@ def ignore_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) is _stop:
             signal.signal(number, signal.SIG_IGN)
+
+
+def kill_at_exit(helper: subprocess.Popen[bytes]) -> None:
+    """Let `exit_at_once` kill a process that helps this one."""
+    _helpers.add(helper)
+
+
+def exit_at_once(code: int) -> NoReturn:
+    """End the process without a look at its threads, and with it those that help it.
+
+    Python cannot end a thread that computes in torch.
+    """
+    for helper in list(_helpers):
+        helper.kill()
+    os._exit(code)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

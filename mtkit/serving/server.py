@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import signal
 import socket
 import threading
@@ -17,6 +16,7 @@ import uvicorn
 
 from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, RecipeError
 from mtkit.runtime import console
+from mtkit.runtime.signals import exit_at_once
 from mtkit.serving.app import build_app
 from mtkit.serving.service import Server
 
@@ -117,8 +117,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 def _exit(number: int | None) -> NoReturn:
-    """End the process without a look at its threads: Python cannot end one that computes in torch."""
-    os._exit(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
+    exit_at_once(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED)
 
 
 def serve(server: Server, listener: socket.socket) -> None:

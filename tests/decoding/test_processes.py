@@ -1,6 +1,7 @@
 """Processes that translate beside the one that was asked: the same translations, whatever becomes of them."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -136,3 +137,39 @@ def test_the_end_of_the_program_does_not_wait_for_them(model_folder):
     )
     done = subprocess.run([sys.executable, "-c", code, model_folder], stderr=subprocess.PIPE, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+# Its worker is busy for some time: it unpickles a wait.
+BUSY = """
+import os, signal, sys, threading, time
+from mtkit.config.decoding import DecodingSection
+from mtkit.decoding.processes import Loading, WorkerProcess
+from mtkit.runtime.signals import exit_at_once
+
+class Wait:
+    def __reduce__(self):
+        return time.sleep, (float(sys.argv[2]),)
+
+process = WorkerProcess()
+assert process.load(Loading([sys.argv[1]], DecodingSection(), None, False))
+threading.Thread(target=process.call, args=(Wait(),), daemon=True).start()
+time.sleep(0.2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "seconds", "code"),
+    [("exit_at_once(143)", 100, 143), ("os.kill(os.getpid(), signal.SIGKILL)", 1, -signal.SIGKILL)],
+)
+def test_one_that_is_busy_ends_quietly_too(model_folder, end, seconds, code):
+    command = [sys.executable, "-c", BUSY + end, model_folder, str(seconds)]
+    # It holds the pipe of standard error too, so that this waits for it.
+    done = subprocess.run(command, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (code, b"")
+
+
+@pytest.mark.parametrize("received", [b"", pickle.dumps("a request")[:-4]])
+def test_one_whose_request_breaks_off_ends_quietly(received):
+    command = [sys.executable, "-c", "from mtkit.decoding.processes import main; main()"]
+    done = subprocess.run(command, input=received, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -13,6 +13,8 @@ from mtkit.runtime.signals import ignore_signals, unwind_on_signals
 """
 # A module that stands for packages whose code runs into a signal while they load.
 MEETS = "import os, signal, time\nos.kill(os.getpid(), signal.{})\ntime.sleep(0.2)\nprint('loaded')\n"
+# In the place of the first package that the command line needs: meets the signal, then loads the real one.
+REAL_TYPER = "import sys\nsys.path.remove(__file__.rpartition(os.sep)[0])\ndel sys.modules['typer']\nimport typer\n"
 
 
 @pytest.fixture
@@ -74,7 +76,14 @@ main()
 @pytest.mark.parametrize(("sent", "code", "said"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
 def test_the_command_line_can_be_interrupted_while_it_loads(execute, sent, code, said):
     run = "sys.argv = ['mtkit', '--help']\nfrom mtkit.__main__ import main\nmain()"
-    # In the place of the first package that it needs: meets the signal, then loads the real one.
-    real = "import sys\nsys.path.remove(__file__.rpartition(os.sep)[0])\ndel sys.modules['typer']\nimport typer\n"
-    found = execute(run, typer=MEETS.format(sent) + real)
+    found = execute(run, typer=MEETS.format(sent) + REAL_TYPER)
     assert found[:3] == (code, ["loaded"], f"{said}\n")
+
+
+def test_what_helps_a_command_ends_with_it(execute):
+    helper = "import subprocess\nfrom mtkit.runtime.signals import kill_at_exit\n"
+    helper += "kill_at_exit(helper := subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(25)']))\n"
+    run = "sys.argv = ['mtkit', '--help']\nfrom mtkit.__main__ import main\nmain()"
+    code, _, err, seconds = execute(helper + run, typer=MEETS.format("SIGTERM") + REAL_TYPER)
+    assert (code, err) == (143, "terminated\n")
+    assert seconds < 20  # the helper holds the pipes too
