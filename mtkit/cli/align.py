@@ -21,10 +21,10 @@ from mtkit.errors import DataError, ModelError, RecipeError
 from mtkit.runtime import console
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mtkit.checkpoint.model_folder import LoadedModel
-    from mtkit.decoding.alignment import AlignmentStep
+    from mtkit.decoding.alignment import AlignmentStep, Links
     from mtkit.inspection.links import GoldLinks
     from mtkit.inspection.pair_alignment import Setting
     from mtkit.inspection.words import WordKind
@@ -104,7 +104,7 @@ def align(
 
     from mtkit.cli.models import warn_of_missing_tag
     from mtkit.decoding.inference import load_for_inference
-    from mtkit.inspection.pair_alignment import Setting, align_pairs, find_agreement, score_settings
+    from mtkit.inspection.pair_alignment import Setting, align_pairs, find_agreement, iter_links, score_settings
 
     warn_of_missing_tag(model, decoding.tag)
     if reverse_model is not None:
@@ -114,6 +114,9 @@ def align(
     is_given = decoding.alignment_layer is not None or "alignment_step" in decoding.model_fields_set
     settings = [own] if is_given or not chooses else _list_settings(loaded)
     _check(own, loaded)
+    if not chooses:
+        _write((row[own] for row in iter_links(loaded, pairs, settings, decoding, words)), output)
+        return
     links = align_pairs(loaded, pairs, settings, decoding, words)
     if right is not None:
         rows: list[tuple[Setting, tuple[float | str, ...]]] = [
@@ -131,8 +134,6 @@ def align(
         found = find_agreement(links, reverse)
         rows = [(setting, (agreement, *_name(partner))) for setting, (partner, agreement) in found.items()]
         _print_table(rows, ("F1 between both", "its layer", "its step"), best=0)
-    else:
-        _write(links[own], output)
 
 
 def _read_pairs(
@@ -220,11 +221,18 @@ def _print_table(rows: Sequence[tuple[Setting, tuple[float | str, ...]]], column
         console.say(f"best {columns[best]}: layer {_name(setting)[0]}, step {setting.step}; {how}")
 
 
-def _write(links: Sequence[Sequence[tuple[int, int]]], output: Path | None) -> None:
+def _write(links: Iterable[Links], output: Path | None) -> None:
+    """Write the links of each pair as they come."""
     from mtkit.decoding.output import open_output
     from mtkit.decoding.translation import format_links
 
+    num_pairs = num_links = 0
     with open_output(output) as stream:
-        for of_pair in links:
-            stream.write_line(format_links(of_pair))
-    console.say(f"{console.count(len(links), 'pair')}, {console.count(sum(map(len, links)), 'link')}")
+        try:
+            for of_pair in links:
+                stream.write_line(format_links(of_pair))
+                num_pairs += 1
+                num_links += len(of_pair)
+        finally:
+            stream.flush()  # what was found before a line that is too long, or an interruption
+    console.say(f"{console.count(num_pairs, 'pair')}, {console.count(num_links, 'link')}")

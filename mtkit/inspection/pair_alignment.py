@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,11 +14,13 @@ from mtkit.config.decoding import DecodingSection
 from mtkit.decoding.alignment import AlignmentStep, Links, link_words, take_step
 from mtkit.decoding.batches import Batcher
 from mtkit.decoding.lines import clean_source
+from mtkit.decoding.scoring import MAX_TOKENS
 from mtkit.decoding.sources import SourceReader
 from mtkit.errors import DataError
-from mtkit.inspection.attention import record_attention
+from mtkit.inspection.attention import pad_ids
 from mtkit.inspection.links import GoldLinks, LinkScore, score_agreement, score_links
 from mtkit.inspection.words import WordKind, find_words_of
+from mtkit.model.transformer import AttentionKind, Transformer
 
 _WINDOW_PAIRS = 1024
 
@@ -31,28 +33,6 @@ class Setting:
 
     layer: int | None = None
     step: AlignmentStep = "output"
-
-
-@dataclass(frozen=True)
-class PairWeights:
-    """The attention from a given translation to its source.
-
-    Attributes:
-        by_layer: `(layers, 1 + num_target, num_source)`, the mean of the heads, without tag and EOS of the source.
-        source_words: Of each source token, its word.
-        target_words: Of each target token, its word.
-    """
-
-    by_layer: Tensor
-    source_words: list[int]
-    target_words: list[int]
-
-    def link(self, setting: Setting) -> Links:
-        """Return the links between words, sorted."""
-        weights = self.by_layer.mean(0) if setting.layer is None else self.by_layer[setting.layer - 1]
-        return link_words(
-            take_step(weights, len(self.target_words), setting.step), self.source_words, self.target_words
-        )
 
 
 def list_settings(num_decoder_layers: int) -> list[Setting]:
@@ -77,24 +57,23 @@ def align_pairs(
         words: What links count; see `split_words`.
 
     Raises:
-        DataError: A line is longer than the model can take; its place is its number from 1.
+        DataError: A side has more than `MAX_TOKENS` tokens, or more than the model takes; its place is its line's
+            number from 1.
         ModelError: A tag is no piece of the vocabulary.
         DeviceError: The device's memory does not suffice for a single pair.
     """
-    links: dict[Setting, list[Links]] = {setting: [] for setting in settings}
-    for weights in iter_weights(loaded, pairs, decoding, words):
-        for setting, of_setting in links.items():
-            of_setting.append([] if weights is None else weights.link(setting))
-    return links
+    rows = list(iter_links(loaded, pairs, settings, decoding, words))
+    return {setting: [row[setting] for row in rows] for setting in settings}
 
 
-def iter_weights(
+def iter_links(
     loaded: LoadedModel,
     pairs: Sequence[tuple[str, str]],
+    settings: Sequence[Setting],
     decoding: DecodingSection | None = None,
     words: WordKind = "spaces",
-) -> Iterator[PairWeights | None]:
-    """Yield the attention of each pair, in order; None for one with an empty side. Arguments as in `align_pairs`."""
+) -> Iterator[dict[Setting, Links]]:
+    """Yield the word links of each pair, in order, by each setting; arguments and errors are those of `align_pairs`."""
     decoding = decoding or DecodingSection()
     reader = SourceReader(loaded.source_tokenizer, decoding, loaded.model.max_length)
     batcher = Batcher[_Pair](
@@ -104,26 +83,23 @@ def iter_weights(
         name="pair",
         fix="leave such long lines out, or use --device cpu",
     )
+    link = partial(_link, loaded, settings, words)
     for first in range(0, len(pairs), _WINDOW_PAIRS):
         window = pairs[first : first + _WINDOW_PAIRS]
         sources = reader.read([source for source, _ in window])
         texts = [clean_source(target) for _, target in window]
         targets = loaded.target_tokenizer.encode(texts, threads=torch.get_num_threads())
         ready = []
-        for place, (source, target) in enumerate(zip(sources, targets, strict=True)):
+        for place, (source, text, target) in enumerate(zip(sources, texts, targets, strict=True)):
             if source.token_ids and target:
                 head = reader.find_head(source)
-                ready.append(_Pair(place, reader.close(head, source.token_ids), target, len(head)))
-                _check_length(loaded, max(len(ready[-1].source), len(target) + 1), first + place + 1)
-        found: list[PairWeights | None] = [None] * len(window)
+                ids = reader.close(head, source.token_ids)
+                ready.append(_Pair(place, source.text, ids, len(head), text, target))
+                _check_length(loaded, max(len(ids), len(target) + 1), first + place + 1)
+        found: list[dict[Setting, Links]] = [{setting: [] for setting in settings} for _ in window]
         for batch in batcher.cut(ready):
-            for pair, weights in zip(batch, batcher.run(partial(_weigh, loaded), batch), strict=True):
-                source_text, target_text = sources[pair.place].text, texts[pair.place]
-                found[pair.place] = PairWeights(
-                    weights,
-                    find_words_of(source_text, loaded.source_tokenizer.surfaces(source_text), words),
-                    find_words_of(target_text, loaded.target_tokenizer.surfaces(target_text), words),
-                )
+            for pair, links in zip(batch, batcher.run(link, batch), strict=True):
+                found[pair.place] = links
         yield from found
 
 
@@ -132,26 +108,68 @@ class _Pair:
     """A pair in its window: the source with `num_head` tokens before it and EOS, the target without EOS."""
 
     place: int
+    source_text: str
     source: list[int]
-    target: list[int]
     num_head: int
+    target_text: str
+    target: list[int]
+
+
+def _link(
+    loaded: LoadedModel, settings: Sequence[Setting], words: WordKind, pairs: Sequence[_Pair]
+) -> list[dict[Setting, Links]]:
+    """Return the links of each pair of a batch."""
+    weights = _weigh(loaded.model, {setting.layer for setting in settings}, pairs)
+    found = []
+    for place, pair in enumerate(pairs):
+        ends = slice(pair.num_head, len(pair.source) - 1)  # without tag and EOS
+        source_words = find_words_of(pair.source_text, loaded.source_tokenizer.surfaces(pair.source_text), words)
+        target_words = find_words_of(pair.target_text, loaded.target_tokenizer.surfaces(pair.target_text), words)
+        found.append(
+            {
+                setting: link_words(
+                    take_step(weights[setting.layer][place, :, ends], len(pair.target), setting.step),
+                    source_words,
+                    target_words,
+                )
+                for setting in settings
+            }
+        )
+    return found
 
 
 @torch.inference_mode()
-def _weigh(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[Tensor]:
-    """Return the mean of the heads for each pair, without tag and EOS: `(layers, 1 + num_target, num_source)`."""
-    start = loaded.model.config.decoder_start_id
-    attention = record_attention(
-        loaded.model, [pair.source for pair in pairs], [[start, *pair.target] for pair in pairs]
-    )
-    return [of_pair.cross.mean(1)[:, :, pair.num_head : -1] for pair, of_pair in zip(pairs, attention, strict=True)]
+def _weigh(model: Transformer, layers: Collection[int | None], pairs: Sequence[_Pair]) -> dict[int | None, Tensor]:
+    """Return the attention to the source in each of some layers, the mean of the heads; None for the mean of all.
+
+    Nothing else is kept: all weights of a long pair take gigabytes.
+
+    Returns:
+        By layer, `(batch, longest target + 1, longest source)` float32, on the CPU.
+    """
+    found: dict[int | None, Tensor] = {}
+
+    def record(kind: AttentionKind, number: int, weights: Tensor) -> None:
+        if kind == "cross":
+            mean = weights.float().mean(1).cpu()
+            if number + 1 in layers:
+                found[number + 1] = mean
+            if None in layers:
+                found[None] = found[None] + mean if number else mean
+
+    src_ids = pad_ids([pair.source for pair in pairs], model)
+    tgt_ids = pad_ids([[model.config.decoder_start_id, *pair.target] for pair in pairs], model)
+    model.decode(tgt_ids, *model.encode(src_ids), record)
+    if None in found:
+        found[None] = found[None] / model.config.num_decoder_layers
+    return found
 
 
 def _check_length(loaded: LoadedModel, length: int, line: int) -> None:
-    longest = loaded.model.max_length
-    if longest is not None and length > longest:
+    longest = min(MAX_TOKENS, loaded.model.max_length or MAX_TOKENS)
+    if length > longest:
         raise DataError(
-            f"a side of the pair has {length:,} tokens, and the model takes {longest:,}",
+            f"a side of the pair has {length:,} tokens, and at most {longest:,} can be aligned",
             at=f"line {line}",
             fix="leave the pair out, or split it",
         )

@@ -9,6 +9,8 @@ from mtkit.checkpoint.model_folder import load_model
 from mtkit.config.decoding import DecodingSection
 from mtkit.inspection.pair_alignment import align_pairs, find_agreement, list_settings
 
+from mtkit.inspection import pair_alignment
+
 SOURCE = ["the big dog runs.", "", "a cat sees the man"]
 TARGET = ["the dog, it runs.", "a man", "the cat sees"]
 
@@ -38,6 +40,18 @@ def test_links_of_each_pair(align, texts, tmp_path):
     assert (tmp_path / "links").read_text(encoding="utf-8") == result.out
     signs = align(*texts, "--words", "signs", "--layer", "1", "--step", "input")
     assert [len(line.split()) for line in signs.out.split("\n")] == [6, 0, 3, 0]
+
+
+def test_links_before_a_line_that_is_too_long_are_written(align, texts, tmp_path, monkeypatch):
+    complete = align(*texts).out.splitlines()
+    monkeypatch.setattr(pair_alignment, "MAX_TOKENS", 40)
+    monkeypatch.setattr(pair_alignment, "_WINDOW_PAIRS", 2)
+    (tmp_path / "a.de").write_text("\n".join([*TARGET[:2], "the cat " * 30, ""]), encoding="utf-8")
+    result = align(*texts)
+    assert (result.code, result.out.splitlines()) == (3, complete[:2])
+    assert re.search(r"side of the pair has \d+ tokens, and at most 40 can be aligned\n +at: line 3\n", result.err)
+    assert align(*texts, "-o", tmp_path / "links").code == 3
+    assert not (tmp_path / "links").exists()
 
 
 def test_own_links_are_right_and_their_setting_is_the_best(align, texts, write):

@@ -1,5 +1,7 @@
 """Alignment of given pairs, and the choice of a layer."""
 
+import weakref
+
 import pytest
 
 from mtkit.config.decoding import DecodingSection
@@ -35,6 +37,24 @@ def test_batches_do_not_matter(loaded):
     together = align_pairs(loaded, PAIRS * 3, settings)[Setting()]
     alone = align_pairs(loaded, PAIRS * 3, settings, DecodingSection(batch_size=1))[Setting()]
     assert together == alone
+
+
+def test_weights_of_single_heads_are_not_kept(loaded, monkeypatch):
+    decode, seen, kept = loaded.model.decode, [], []
+
+    def watch(tgt_ids, memory, memory_mask, record):
+        def record_too(kind, layer, weights):
+            record(kind, layer, weights)
+            seen.append(weakref.ref(weights))
+
+        states = decode(tgt_ids, memory, memory_mask, record_too)
+        kept.extend(one() for one in seen if one() is not None)
+        return states
+
+    monkeypatch.setattr(loaded.model, "decode", watch)
+    align_pairs(loaded, PAIRS, list_settings(1))
+    assert seen
+    assert not kept
 
 
 def test_signs_are_words_if_asked(loaded):
