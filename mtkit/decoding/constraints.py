@@ -32,13 +32,19 @@ def count_met(required: Sequence[Sequence[Phrase]], token_ids: Sequence[int]) ->
 
 
 def find_met(required: Sequence[tuple[Phrase, ...]], token_ids: Sequence[int]) -> tuple[tuple[Phrase, ...], ...]:
-    """Return the required groups that a translation meets; arguments are those of `count_met`."""
+    """Return the required groups that a translation meets; arguments are those of `count_met`.
+
+    A group that is required twice is met twice, or once.
+    """
+    tracker = PhraseTracker(required)
+    missing = tracker.count_missing(tracker.follow(tuple(token_ids)))
     met: list[tuple[Phrase, ...]] = []
-    for group in required:
-        # One by one: a group that is required twice is met twice, or once.
-        if count_met([*met, group], token_ids) > len(met):
+    for group in reversed(required):
+        if missing[frozenset(group)]:
+            missing[frozenset(group)] -= 1
+        else:
             met.append(group)
-    return tuple(met)
+    return tuple(reversed(met))
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 
 from mtkit.decoding.guidance import Phrase
 from mtkit.decoding.prefix_memory import PrefixMemory
@@ -17,12 +18,19 @@ class Progress:
     Attributes:
         missing: At how many more places each of the tracker's groups must be met.
         matched: The longest end of the hypothesis that begins a phrase of a group still missing; a trie's node.
-        num_needed: Tokens that suffice to meet everything, if nothing overlaps.
+        num_missing: Tokens that suffice to meet everything, if nothing overlaps and no phrase is begun.
+        num_begun: How many of these a phrase that is begun saves.
     """
 
     missing: tuple[int, ...]
     matched: Phrase
-    num_needed: int
+    num_missing: int
+    num_begun: int = 0
+
+    @property
+    def num_needed(self) -> int:
+        """Tokens that suffice to meet everything, if nothing overlaps."""
+        return self.num_missing - self.num_begun
 
     @property
     def num_unmet(self) -> int:
@@ -48,6 +56,7 @@ class PhraseTracker:
     def __init__(self, required: Sequence[Sequence[Phrase]], room: int | None = None) -> None:
         groups = [frozenset(group) for group in required if group and all(group)]
         wanted = Counter(g for g in groups if room is None or min(map(len, g)) <= room)
+        self._groups = tuple(wanted)
         self._lengths = tuple(min(map(len, group)) for group in wanted)
         self._ended: dict[Phrase, list[int]] = {}  # groups that are met where this phrase ends
         # Of each proper beginning of a phrase: the groups it may lead to, the next token, and the tokens still to come.
@@ -57,49 +66,53 @@ class PhraseTracker:
                 self._ended.setdefault(phrase, []).append(group)
                 for size in range(len(phrase)):
                     self._begun.setdefault(phrase[:size], []).append((group, phrase[size], len(phrase) - size))
-        self.start = self._place(tuple(wanted.values()), ())
+        self.start = Progress(tuple(wanted.values()), (), sum(map(mul, wanted.values(), self._lengths)))
         self.memory = PrefixMemory(self.start, self.advance)
 
     def advance(self, progress: Progress, token_id: int) -> Progress:
         """Return where the hypothesis stands after one more token."""
         tail = (*progress.matched, token_id)
-        met = {group for end in _iter_ends(tail) for group in self._ended.get(end, ())}
-        missing = progress.missing
-        if met:
-            missing = tuple(count - (count > 0 and group in met) for group, count in enumerate(missing))
-        return self._place(missing, tail)
+        met = {group for end in _list_ends(tail) for group in self._ended.get(end, ()) if progress.missing[group]}
+        if not met:
+            return self._place(progress.missing, progress.num_missing, tail)
+        missing = list(progress.missing)
+        for group in met:
+            missing[group] -= 1
+        return self._place(tuple(missing), progress.num_missing - sum(self._lengths[group] for group in met), tail)
 
     def find_continuations(self, progress: Progress) -> set[int]:
         """Return the tokens that begin or continue a phrase of a group still missing."""
         return {
             token_id
-            for end in _iter_ends(progress.matched)
+            for end in (*_list_ends(progress.matched), ())
             for group, token_id, _ in self._begun.get(end, ())
             if progress.missing[group]
         }
 
+    def count_missing(self, progress: Progress) -> Counter[frozenset[Phrase]]:
+        """Return at how many more places each group must be met."""
+        return Counter(dict(zip(self._groups, progress.missing, strict=True)))
+
     def leave(self, progress: Progress) -> Progress:
         """Return where the hypothesis stands after any token that is no continuation."""
-        return self._place(progress.missing, ())
+        return self._place(progress.missing, progress.num_missing, ())
 
     def follow(self, prefix: Phrase) -> Progress:
         """Return where a hypothesis stands; see `PrefixMemory`."""
         return self.memory.follow(prefix)
 
-    def _place(self, missing: tuple[int, ...], tail: Phrase) -> Progress:
+    def _place(self, missing: tuple[int, ...], num_missing: int, tail: Phrase) -> Progress:
         """Return the progress of a hypothesis that misses so much and has this end."""
         matched: Phrase = ()
-        saved = 0  # tokens of the group that is nearest to its end
-        for end in _iter_ends(tail):
-            open_groups = [(group, to_come) for group, _, to_come in self._begun.get(end, ()) if missing[group]]
-            if open_groups and not matched:
-                matched = end
-            saved = max([saved, *(self._lengths[group] - to_come for group, to_come in open_groups)])
-        total = sum(count * length for count, length in zip(missing, self._lengths, strict=True))
-        return Progress(missing, matched, total - saved)
+        num_begun = 0  # tokens of the group that is nearest to its end
+        for end in _list_ends(tail):
+            for group, _, to_come in self._begun.get(end, ()):
+                if missing[group]:
+                    matched = matched or end
+                    num_begun = max(num_begun, self._lengths[group] - to_come)
+        return Progress(missing, matched, num_missing, num_begun)
 
 
-def _iter_ends(tokens: Phrase) -> Iterator[Phrase]:
-    """Yield the ends of a sequence, the whole first, the empty one last."""
-    for first in range(len(tokens) + 1):
-        yield tokens[first:]
+def _list_ends(tokens: Phrase) -> list[Phrase]:
+    """Return the ends of a sequence, the whole first, without the empty one."""
+    return [tokens[first:] for first in range(len(tokens))]

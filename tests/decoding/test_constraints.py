@@ -1,6 +1,7 @@
 """The promises of constrained search, on random models: every phrase appears, and the scores are the model's own."""
 
 import random
+import sys
 from collections import Counter
 
 import pytest
@@ -226,6 +227,51 @@ def test_count_met():
     assert find_met(required, (4, 5, 6)) == (((4,),), ((5, 6), (7,)))
     assert find_met(required, (4, 7, 4)) == required[:3]
     assert find_met(required, ()) == ()
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_groups_that_are_met_are_those_that_can_be_met_together(seed):
+    draw = random.Random(seed)
+    required = tuple(draw.choices(make_required(draw, 7, 5), k=8))
+    tokens = tuple(draw.choices(range(4, 7), k=20))
+    met = []
+    for group in required:
+        if count_met([*met, group], tokens) > len(met):
+            met.append(group)
+    assert find_met(required, tokens) == tuple(met)
+
+
+def count_lines(function):
+    """Return how many lines of Python are run."""
+    count = 0
+
+    def trace(frame, event, argument):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_the_work_for_a_token_does_not_grow_with_the_phrases():
+    work = []
+    for size in (10, 100):
+        tracker = PhraseTracker([((token,),) for token in range(4, 4 + size)])
+        work.append(count_lines(lambda tracker=tracker: tracker.advance(tracker.start, 4)))
+    assert work[0] == work[1]
+
+
+def test_one_pass_finds_what_is_met(monkeypatch):
+    advance, calls = PhraseTracker.advance, []
+    monkeypatch.setattr(PhraseTracker, "advance", lambda *arguments: calls.append(1) or advance(*arguments))
+    find_met([((token,),) for token in range(4, 54)], range(4, 34))
+    assert len(calls) == 30
 
 
 def test_memory_of_prefixes_is_bounded():
