@@ -26,7 +26,7 @@ def info(
     if as_json:
         print(json.dumps(described, ensure_ascii=False, indent=2))  # noqa: T201
     else:
-        _show(described)
+        _show(_fold_corpora(described))
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -150,6 +150,18 @@ def _describe_model(folder: Path, weights: Path | None) -> dict[str, Any]:
 
 def _name_languages(source: str | None, target: str | None) -> str | None:
     return None if source is None and target is None else f"{source or '?'}-{target or '?'}"
+
+
+def _fold_corpora(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Keep of many corpora the largest, and the pairs of the rest."""
+    from mtkit.corpus.report import choose_corpora, name_rest
+
+    corpora = described.get("corpora", {})
+    shown, rest = choose_corpora({name: corpus["pairs"] for name, corpus in corpora.items()})
+    if not rest:
+        return described
+    folded = {name: corpora[name] for name in shown} | {name_rest(len(corpora)): {"pairs": rest, "tag": ""}}
+    return {**described, "corpora": folded}
 
 
 def _show(described: Mapping[str, Any]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mtkit.corpus.manifest import Manifest
 from mtkit.runtime import console
 
 Rows = list[Sequence[object]]
+
+# Of so many corpora each has a row; a recipe may name a folder of thousands of catalogs.
+_MOST_CORPORA = 30
 
 
 def show_corpus(manifest: Manifest) -> None:
@@ -41,10 +44,26 @@ def build_flow_rows(manifest: Manifest) -> Rows:
 
 
 def build_corpus_rows(manifest: Manifest) -> Rows:
-    """Return the tag and the training pairs of each corpus that has any."""
+    """Return the tag and the training pairs of each corpus that has any; of many, of the largest, and of the rest."""
     corpora = {name: corpus for name, corpus in manifest.corpora.items() if corpus.pairs}
     total = sum(corpus.pairs for corpus in corpora.values())
-    return [(name, corpus.tag or "", corpus.pairs, f"{corpus.pairs / total:.2%}") for name, corpus in corpora.items()]
+    shown, rest = choose_corpora({name: corpus.pairs for name, corpus in corpora.items()})
+    counts = [(name, corpora[name].tag or "", corpora[name].pairs) for name in shown]
+    counts += [(name_rest(len(corpora)), "", rest)] if rest else []
+    return [(name, tag, pairs, f"{pairs / total:.2%}") for name, tag, pairs in counts]
+
+
+def choose_corpora(pairs: Mapping[str, int]) -> tuple[list[str], int]:
+    """Return the corpora to show, all, or of many the largest, and the pairs of the others."""
+    if len(pairs) <= _MOST_CORPORA:
+        return list(pairs), 0
+    shown = sorted(pairs, key=pairs.__getitem__, reverse=True)[:_MOST_CORPORA]
+    return shown, sum(pairs.values()) - sum(pairs[name] for name in shown)
+
+
+def name_rest(num_corpora: int) -> str:
+    """Return what stands for the corpora that are not shown."""
+    return f"{num_corpora - _MOST_CORPORA:,} more"
 
 
 _SPLIT_COLUMNS = ("", "pairs", "tokens", "a word", "unknown", "50 %", "90 %", "99 %", "max")

@@ -1,8 +1,12 @@
 import json
+import re
+import shutil
 
 import pytest
 
 from mtkit.checkpoint.run_folder import RunFolder
+from mtkit.corpus.manifest import read_manifest
+from mtkit.corpus.report import build_corpus_rows
 from mtkit.corpus.store import PreparedCorpus
 
 
@@ -61,6 +65,24 @@ def test_a_corpus(run, experiment):
     assert "duplicate" in shown.out
 
 
+def test_of_many_corpora_the_largest_are_shown(run, experiment, tmp_path):
+    folder = shutil.copytree(experiment / "corpus", tmp_path / "corpus")
+    record = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    for count in (30, 1200):
+        sizes = {f"c{number}.po": 1 + number * 7 % count for number in range(count)}
+        record["corpora"] = {name: {"pairs": pairs, "tag": None} for name, pairs in sizes.items()}
+        (folder / "manifest.json").write_text(json.dumps(record), encoding="utf-8")
+        described = json.loads(run("info", folder, "--json").out)["corpora"]
+        assert {name: corpus["pairs"] for name, corpus in described.items()} == sizes
+        rows = build_corpus_rows(read_manifest(folder))
+        largest = list(sizes) if count == 30 else sorted(sizes, key=sizes.get, reverse=True)[:30]
+        assert [row[0] for row in rows] == largest + ["1,170 more"] * (count == 1200)
+        assert sum(row[2] for row in rows) == sum(sizes.values())
+        table = next(part for part in run("info", folder).out.split("\n\n") if part.startswith("corpora"))
+        shown = [re.split(" {2,}", line)[:2] for line in table.splitlines()[1:]]
+        assert shown == [[row[0], f"{row[2]:,}"] for row in rows]
+
+
 def test_a_run(run, experiment):
     described = json.loads(run("info", experiment / "run", "--json").out)
     assert (described["kind"], described["state"]) == ("run", "finished")
@@ -110,8 +132,6 @@ def test_what_is_not_mtkits_is_refused(run, tmp_path, name):
 
 
 def test_a_newer_format_is_refused(run, model_folder, tmp_path):
-    import shutil
-
     folder = shutil.copytree(model_folder, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"format_version": 99}))
@@ -122,8 +142,6 @@ def test_a_newer_format_is_refused(run, model_folder, tmp_path):
 
 
 def test_truncated_weights_are_refused(run, model_folder, tmp_path):
-    import shutil
-
     folder = shutil.copytree(model_folder, tmp_path / "model")
     (folder / "model.safetensors").write_bytes(b"\x80\x02junk")
     result = run("info", folder)
