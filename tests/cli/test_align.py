@@ -7,9 +7,8 @@ import torch
 
 from mtkit.checkpoint.model_folder import load_model
 from mtkit.config.decoding import DecodingSection
-from mtkit.inspection.pair_alignment import align_pairs, find_agreement, list_settings
-
 from mtkit.inspection import pair_alignment
+from mtkit.inspection.pair_alignment import align_pairs, find_agreement, list_settings
 
 SOURCE = ["the big dog runs.", "", "a cat sees the man"]
 TARGET = ["the dog, it runs.", "a man", "the cat sees"]
