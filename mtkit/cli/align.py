@@ -105,7 +105,9 @@ def align(
     from mtkit.cli.models import warn_of_missing_tag
     from mtkit.decoding.inference import load_for_inference
     from mtkit.inspection.pair_alignment import Setting, align_pairs, find_agreement, iter_links, score_settings
+    from mtkit.runtime.memory import BATCH_KERNELS, bound_kernel_caches
 
+    bound_kernel_caches(BATCH_KERNELS)
     warn_of_missing_tag(model, decoding.tag)
     if reverse_model is not None:
         warn_of_missing_tag(reverse_model, reverse_tag, "--reverse-tag ")

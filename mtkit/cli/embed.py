@@ -266,10 +266,10 @@ def _load_embedder(
 ) -> Embedder:
     from mtkit.cli.models import warn_of_missing_tag
     from mtkit.inspection.embedding import Embedder
-    from mtkit.runtime.memory import bound_kernel_caches, keep_freed_memory
+    from mtkit.runtime.memory import BATCH_KERNELS, bound_kernel_caches, keep_freed_memory
 
     warn_of_missing_tag(model, decoding.tag)
-    bound_kernel_caches()
+    bound_kernel_caches(BATCH_KERNELS)
     keep_freed_memory()
     return Embedder.load(model, device=device, decoding=decoding, pooling=pooling, layer=layer)
 

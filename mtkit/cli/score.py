@@ -180,7 +180,9 @@ def score(
 
     from mtkit.cli.models import load_translator, warn_of_missing_tag
     from mtkit.decoding.scoring import Scorer
+    from mtkit.runtime.memory import BATCH_KERNELS, bound_kernel_caches
 
+    bound_kernel_caches(BATCH_KERNELS)
     if reader is None:
         warn_of_missing_tag(model[0], decoding.tag)
     scorer = Scorer(load_translator(model, decoding, device, threads))

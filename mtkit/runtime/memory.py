@@ -12,6 +12,9 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 _M_ARENA_MAX = -8
 
+# Those of products over all tokens of a batch take megabytes each, and serve again in the layers of the same batch.
+BATCH_KERNELS = 8
+
 
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next tensor instead of giving it back to the system.
@@ -28,14 +31,17 @@ def keep_freed_memory() -> None:
         mallopt(_M_ARENA_MAX, 1)  # what one thread has freed serves the others too
 
 
-def bound_kernel_caches() -> None:
+def bound_kernel_caches(capacity: int = 128) -> None:
     """Let oneDNN keep fewer of the kernels that it made; call it before torch computes anything.
 
     It makes one for each shape of a product and by default keeps 1,024, some 350 MB. A translation meets ever new
     shapes and seldom an old one, so that a long stream would fill all of that.
+
+    Args:
+        capacity: Kernels to keep; `BATCH_KERNELS` where each batch is computed at once.
     """
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # oneDNN's own, and torch's before it
-        os.environ.setdefault(name, "128")
+        os.environ.setdefault(name, str(capacity))
 
 
 def available_memory() -> int | None:

@@ -11,6 +11,7 @@ import pytest
 
 from mtkit.cli import main as boundary
 from mtkit.errors import DataError, TrainingError
+from mtkit.runtime.memory import BATCH_KERNELS
 from mtkit.version import __version__
 
 COMMANDS = [command.name for command in boundary.build_app().registered_commands]
@@ -222,3 +223,14 @@ def test_with_a_closed_standard_error_results_stay_alone_and_errors_have_their_c
         command = f"{sys.executable} -m mtkit translate --device cpu --threads 1 --model {model} in.txt 2>&-"
         done = subprocess.run(["sh", "-c", command], check=False, cwd=tmp_path, stdout=subprocess.PIPE, timeout=60)
         assert (done.returncode, done.stdout.count(b"\n")) == (code, lines)
+
+
+@pytest.mark.parametrize("command", ["score", "embed", "align"])
+def test_commands_that_compute_whole_batches_keep_few_kernels(run, model_folder, write, monkeypatch, command):
+    names = ["ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"]
+    for name in names:
+        monkeypatch.setenv(name, "")  # to be as before after the test
+        monkeypatch.delenv(name)
+    texts = [write("a.en", ["the dog"]), write("a.de", ["a cat"])][: 1 if command == "embed" else 2]
+    assert run(command, "--model", model_folder, "--device", "cpu", "--threads", "1", *texts).code == 0
+    assert {int(os.environ[name]) for name in names} == {BATCH_KERNELS}
