@@ -185,8 +185,8 @@ def rotate_checkpoints(run: RunFolder, keep: int, metric: str) -> None:
         OutputError: They cannot be deleted.
     """
     everything = run.list_checkpoints()
-    oldest = [*run.list_planned()[-keep:], *everything][0]
-    kept = {*everything[everything.index(oldest) :], *rank_checkpoints(run, metric)[:keep]}
+    last = run.list_planned()[-keep:]
+    kept = {*(folder for folder in everything if folder >= last[0]), *rank_checkpoints(run, metric)[:keep]}
     with writing(run.checkpoints):
         for folder in everything:
             if folder not in kept:

@@ -93,8 +93,7 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
     update = {"max_steps": max_steps, "extensions": [*record.extensions, extension], "is_finished": False}
     if step and record.warmup_steps is None:  # which a longer run may make longer: the learning rate would jump
         update["warmup_steps"] = warmup_steps(before.training, record.max_steps)
-    fell = step and before.training.schedule in ("linear", "cosine")
-    if fell:
+    if step and max_steps != record.max_steps and before.training.schedule in ("linear", "cosine"):
         console.warn(f"the learning rate fell towards step {record.max_steps:,}, and is raised for the new end")
     # The record first: if a kill comes between, the same command finds the same difference and does this again.
     run.write_record(record.model_copy(update=update))

@@ -50,17 +50,17 @@ def validation_interval(training: TrainingSection, max_steps: int | None) -> int
 
 
 def is_saving_step(step: int, training: TrainingSection, max_steps: int | None) -> bool:
-    """Return whether to write a checkpoint after a step: as set, or with each validation and before a known end.
+    """Return whether to write a checkpoint after a step: as set, or with each validation and close to the end.
 
-    As many checkpoints as are averaged then lie within the last interval: the weights of half a run ago do not make a
-    model better.
+    Where the last ones make the model, as many as are averaged lie within the last interval: the weights of half a run
+    ago do not make a model better.
     """
     if training.save_every_steps is not None:
         return step % training.save_every_steps == 0
     interval = validation_interval(training, max_steps)
-    left = interval if max_steps is None else max_steps - step
-    is_near_end = left < interval and left % max(1, interval // training.average_count) == 0
-    return step % interval == 0 or is_near_end
+    if max_steps is None or averaging(training, max_steps) != "last" or step <= max_steps - interval:
+        return step % interval == 0
+    return step % interval == 0 or (max_steps - step) % max(1, interval // training.average_count) == 0
 
 
 def averaging(training: TrainingSection, max_steps: int | None) -> Literal["last", "best", "off"]:

@@ -70,6 +70,7 @@ def test_what_is_averaged_is_saved_close_to_a_known_end():
     assert saved_steps(1000, average_count=1) == tenths
     assert saved_steps(20)[:11] == [*range(2, 20, 2), 19, 20]
     assert saved_steps(None) == [500, 1000]
+    assert saved_steps(1000, average="best") == saved_steps(1000, patience=3) == tenths
     assert saved_steps(1000, save_every_steps=300) == [300, 600, 900]
 
 
