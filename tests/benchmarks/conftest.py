@@ -42,7 +42,7 @@ def multi30k_model(request, tmp_path_factory):
     settings = {
         "model.preset": "small",
         "training.max_steps": steps,
-        "training.warmup_steps": max(1, min(400, steps // 4)),
+        "training.warmup_steps": max(1, min(400, steps // 10)),
         "training.validate_every_steps": steps,
         "training.save_every_steps": max(1, steps // 20),
     }

@@ -63,7 +63,7 @@ def two_way_model(shared_corpora, tmp_path):
         return Path(given).expanduser().resolve()
     steps = int(os.environ.get("MTKIT_BENCHMARK_TRAIN_STEPS") or 4200)
     recipe = tmp_path / "recipe.yaml"
-    text = RECIPE.format(text=shared_corpora / "multi30k", steps=steps, warmup=max(1, min(400, steps // 4)))
+    text = RECIPE.format(text=shared_corpora / "multi30k", steps=steps, warmup=max(1, min(400, steps // 10)))
     recipe.write_text(text, encoding="utf-8")
     call("prepare", recipe, "-o", tmp_path / "corpus")
     threads = [] if THREADS is None else ["--threads", THREADS]

@@ -122,7 +122,7 @@ class Bench:
             return self._call(name, output, "prepare", *languages, *flags, *arguments, "-o", output / "corpus")
         settings = {
             "max_steps": steps,
-            "warmup_steps": max(1, min(200, steps // 4)),
+            "warmup_steps": max(1, min(200, steps // 10)),
             "validate_every_steps": steps,
             "save_every_steps": max(1, steps // 20),
         }
