@@ -1,3 +1,4 @@
+from mtkit.runtime.distributed import read_processes
 from mtkit.runtime.signals import STOPPED, exit_at_once, unwind_on_signals
 
 
@@ -9,9 +10,11 @@ def main() -> None:
     try:
         command_line.main()
     except SystemExit as exc:
-        if isinstance(exc.code, int) and exc.code in STOPPED:
+        # Threads that still compute are not waited for; and of several processes one that had done everything well was
+        # seen to abort while Python ended (torch 2.13, gloo): torchrun would call that a failure.
+        if isinstance(exc.code, int) and (exc.code in STOPPED or read_processes().count > 1):
             command_line.flush_output()
-            exit_at_once(exc.code)  # threads that still compute are not waited for
+            exit_at_once(exc.code)
         raise
 
 

@@ -32,7 +32,7 @@ from mtkit.errors import ModelError, RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.files import write_json
 
-RUN_FORMAT_VERSION = 2
+RUN_FORMAT_VERSION = 3
 RUN_NAME = "run.json"
 RECIPE_NAME = "recipe.yaml"
 METRICS_NAME = "metrics.jsonl"

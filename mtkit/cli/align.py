@@ -236,5 +236,5 @@ def _write(links: Iterable[Links], output: Path | None) -> None:
                 num_pairs += 1
                 num_links += len(of_pair)
         finally:
-            stream.flush()  # what was found before a line that is too long, or an interruption
+            stream.flush()  # what was found before an interruption, or the window with a line that is too long
     console.say(f"{console.count(num_pairs, 'pair')}, {console.count(num_links, 'link')}")

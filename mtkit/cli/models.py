@@ -70,7 +70,7 @@ def warn_of_missing_tag(model: Path, tag: str | None, flag: str = "--tag ") -> N
     if needed:
         console.warn(
             f"every source that {model} was trained on began with a tag, and none is given: {flag}'{needed[0]}'"
-            + (f" (or one of {', '.join(needed[1:])})" if needed[1:] else "")
+            + (f" (or {', '.join(needed[1:])})" if needed[1:] else "")
         )
 
 

@@ -36,7 +36,7 @@ def run_preparation(
         )
     models = find_pair_models(recipe.corpus.filters.model_score, device, threads)
     if not overwrite and is_up_to_date(recipe.corpus, recipe.vocabulary, output, models):
-        console.say(f"{output} is up to date (same text, same settings): not prepared again")
+        say_up_to_date(output, "same text, same settings", "prepared")
         return PreparedCorpus.load(output)
     corpus = prepare_corpus(
         recipe.corpus, recipe.vocabulary, output, overwrite=overwrite, threads=threads, models=models
@@ -45,3 +45,8 @@ def run_preparation(
     for warning in corpus.manifest.warnings:
         console.warn(warning)
     return corpus
+
+
+def say_up_to_date(path: Path, reason: str, done: str) -> None:
+    """Say that a step is not done again, and why."""
+    console.say(f"{path} is up to date ({reason}): not {done} again")

@@ -20,7 +20,7 @@ from mtkit.cli.options import (
     recipe_option,
     replace_texts,
 )
-from mtkit.cli.preparing import run_preparation
+from mtkit.cli.preparing import run_preparation, say_up_to_date
 from mtkit.cli.training import run_training
 from mtkit.config.model import Preset
 from mtkit.config.recipe import Recipe
@@ -119,7 +119,7 @@ def _train(recipe: Recipe, output: Path, device: DeviceName, threads: int | None
     outcome = run_training(output / "corpus", recipe, folder, device=device, threads=threads, restart=overwrite)
     assert outcome.model is not None
     if outcome.was_up_to_date:
-        _skip(folder, "finished, same corpus, same settings", "trained")
+        say_up_to_date(folder, "finished, same corpus, same settings", "trained")
     return outcome.model
 
 
@@ -141,7 +141,7 @@ def _translate(
         "tags": [[tag, len(list(lines))] for tag, lines in itertools.groupby(tags)],
     }
     if path.is_file() and _read_record(output, "translation") == {**made_from, "hypotheses": hash_file(path)}:
-        _skip(path, "same model, same test text, same decoding", "translated")
+        say_up_to_date(path, "same model, same test text, same decoding", "translated")
         return read_lines(path)
     requests = [Request(line, tag) for line, tag in zip(corpus.test.source_lines(), tags, strict=True)]
     hypotheses = translate_lines(model, requests, recipe.decoding, device, threads)
@@ -165,7 +165,7 @@ def _score(recipe: Recipe, output: Path, hypotheses: Sequence[str], corpus: Prep
         "sacrebleu": version("sacrebleu"),
     }
     if _read_record(output, "scoring") == made_from:
-        _skip(path, "same translations, same references, same metrics", "scored")
+        say_up_to_date(path, "same translations, same references, same metrics", "scored")
         return Scores.from_json(_read_scores(output)["systems"][0])
     assert corpus.test is not None
     system = System("run", list(hypotheses))
@@ -188,7 +188,3 @@ def _read_record(output: Path, step: str) -> Any:
     """Return what `scores.json` says that a step's result was made from; None if it says nothing."""
     made_from = _read_scores(output).get("made_from")
     return made_from.get(step) if isinstance(made_from, dict) else None
-
-
-def _skip(path: Path, reason: str, done: str) -> None:
-    console.say(f"{path} is up to date ({reason}): not {done} again")

@@ -105,8 +105,8 @@ class TrainingSection(Section):
     save_every_steps: int | None = Field(
         None,
         ge=1,
-        description="Write a checkpoint after so many updates. Default: at each validation, and before a known end as "
-        "often as checkpoints are averaged.",
+        description="Write a checkpoint after so many updates. Default: at each validation; where the last "
+        "checkpoints are averaged, also close to the end.",
     )
     keep_checkpoints: int = Field(5, ge=1, description="Keep so many of the last checkpoints, and as many best ones.")
     best_metric: Literal["bleu", "chrf", "loss"] = Field("bleu", description="What the best checkpoint is best in.")
@@ -126,7 +126,8 @@ class TrainingSection(Section):
     average: Literal["last", "best", "off"] | None = Field(
         None,
         description="Which checkpoints are averaged to the final model; off takes the best one. Default: the last ones "
-        "where the number of updates is known, else the best ones; off with ema_decay, which averages by itself.",
+        "where the number of updates is known and patience is not set, else the best ones; off with ema_decay, which "
+        "averages by itself.",
     )
     average_count: int = Field(5, ge=1, description="How many of them are averaged.")
     log_every_steps: int = Field(50, ge=1, description="Write a line of metrics after so many updates.")

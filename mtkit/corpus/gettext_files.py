@@ -26,12 +26,13 @@ _ESCAPE = re.compile(r"\\(.)")
 _KNOWN_ESCAPES = frozenset('ntrvbf"\\')
 
 
-def read_catalog(content: bytes, name: str | Path) -> Any:
+def read_catalog(content: bytes, name: str | Path, *, is_written: bool = False) -> Any:
     """Return a catalog as a `polib.POFile`.
 
     Args:
         content: Of the file, not compressed.
         name: Of the file, for messages.
+        is_written: Whether it is to be written again, and so refused if polib would write something else.
 
     Raises:
         DataError: The file is damaged.
@@ -41,7 +42,7 @@ def read_catalog(content: bytes, name: str | Path) -> Any:
     declared = _CHARSET.search(content)
     encoding = declared[1].decode() if declared and declared[1] != b"CHARSET" else "utf-8"
     try:
-        _check_strings(content.decode(encoding), name)
+        _check_strings(content.decode(encoding), name, is_written)
     except LookupError as exc:
         raise DataError(f"its header names no encoding: {encoding}", at=name, fix="write charset=UTF-8 there") from exc
     except UnicodeDecodeError as exc:
@@ -68,12 +69,15 @@ def read_catalog(content: bytes, name: str | Path) -> Any:
     return catalog
 
 
-def _check_strings(text: str, name: str | Path) -> None:
-    """Refuse what polib would read as something else: strings without their quotes, escapes that it does not know."""
+def _check_strings(text: str, name: str | Path, is_written: bool) -> None:
+    """Refuse what polib would read as something else: strings without their quotes, escapes that it does not know.
+
+    Of a catalog that is only read, old messages do not matter, nor an escape.
+    """
     lines = map(str.strip, StringIO(text.removeprefix("\ufeff"), newline=None))
     for number, line in enumerate(lines, 1):
         start = _BEFORE_STRING.match(line)
-        if start is None:
+        if start is None or (line.startswith("#") and not is_written):
             continue
         string = line[start.end() :]
         if _STRING.fullmatch(string) is None:
@@ -82,7 +86,7 @@ def _check_strings(text: str, name: str | Path) -> None:
                 at=f"{name}:{number}",
                 fix="correct it (msgfmt -c shows more)",
             )
-        for escape in _ESCAPE.finditer(string):
+        for escape in _ESCAPE.finditer(string) if is_written else ():
             if escape[1] not in _KNOWN_ESCAPES:
                 raise DataError(
                     f"polib does not know the escape {escape[0]}",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from stat import S_ISFIFO
 from typing import Any
@@ -41,20 +42,21 @@ def build_request(
     Raises:
         DataError: A file cannot be read.
     """
+    describe = cache(_describe)  # several corpora may share a text
     inputs: list[InputFile] = []
     settings = dict(_flatten(corpus.model_dump(mode="json"), "corpus"))
     for prefix, source in _iter_sources(corpus):
         settings[f"{prefix}.name"] = source.label
         for name in ("source", "target", "path", "dataset"):
-            _hash_setting(settings, f"{prefix}.{name}", inputs)
+            _hash_setting(settings, f"{prefix}.{name}", inputs, describe)
         data_files = [source.data_files] if isinstance(source.data_files, str) else source.data_files or []
         for index in range(len(data_files)):
-            _hash_setting(settings, f"{prefix}.data_files.{index}", inputs)
+            _hash_setting(settings, f"{prefix}.data_files.{index}", inputs, describe)
     settings.update(_flatten(vocabulary.model_dump(mode="json"), "vocabulary"))
     for name in ("source_model", "target_model"):
-        _hash_setting(settings, f"vocabulary.{name}", inputs)
+        _hash_setting(settings, f"vocabulary.{name}", inputs, describe)
     for name, files in (models or {}).items():
-        described = [_describe(file) for file in files]
+        described = [describe(file) for file in files]
         settings[name] = _hash_files({Path(file.path).name: file for file in described})
         inputs += described
     return Request(settings, inputs)
@@ -96,7 +98,9 @@ def _flatten(value: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _hash_setting(settings: dict[str, Any], name: str, inputs: list[InputFile]) -> None:
+def _hash_setting(
+    settings: dict[str, Any], name: str, inputs: list[InputFile], describe: Callable[[Path], InputFile]
+) -> None:
     """Put the hash of a file or folder in the place of its path; a name that is no path stays."""
     value = settings.get(name)
     if value is None:
@@ -106,11 +110,11 @@ def _hash_setting(settings: dict[str, Any], name: str, inputs: list[InputFile]) 
     if may_be_name and not path.exists():
         return
     if path.is_dir():
-        files = [_describe(file) for file in sorted(path.rglob("*")) if file.is_file()]
+        files = [describe(file) for file in sorted(path.rglob("*")) if file.is_file()]
         settings[name] = _hash_files({Path(file.path).relative_to(path).as_posix(): file for file in files})
         inputs += files
     else:
-        file = _describe(path)
+        file = describe(path)
         settings[name] = f"sha256:{file.sha256}"
         inputs.append(file)
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from mtkit.documents.document import Document
 from mtkit.documents.options import DocumentOptions
-from mtkit.errors import DataError
+from mtkit.errors import DataError, RecipeError
 from mtkit.runtime import console
 
 DocumentFormat = Literal["po", "xliff", "tmx", "html", "markdown", "srt", "vtt", "text"]
@@ -52,11 +52,12 @@ def read_document(
         options: Wishes; each format heeds those that it knows.
 
     Raises:
-        DataError: The file is damaged, or its package is missing.
+        DataError: The file is damaged.
+        RecipeError: Its package is missing.
     """
     try:
         return _read(content, format_name, name, options or DocumentOptions())
-    except DataError as exc:
+    except (DataError, RecipeError) as exc:
         number = re.fullmatch(r"line (\d+)", exc.at or "")
         exc.at = f"{name}:{number[1]}" if number else exc.at or str(name)
         raise

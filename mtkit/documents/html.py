@@ -49,7 +49,8 @@ def read_html(
         warn: Called with a line that says what is left as it is for its broken markup.
 
     Raises:
-        DataError: The bytes are not of that encoding, or sentencex is not installed.
+        DataError: The bytes are not of that encoding.
+        RecipeError: sentencex is not installed.
     """
     head = content[:1024]
     declared = _XML_ENCODING.search(head) or _CHARSET.search(head)
@@ -64,7 +65,7 @@ def find_html_blocks(text: str, language: str | None = None) -> list[Block]:
     """Return the blocks of HTML that are to be translated.
 
     Raises:
-        DataError: sentencex is not installed.
+        RecipeError: sentencex is not installed.
     """
     return _Reader(text, language).blocks
 

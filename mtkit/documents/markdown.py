@@ -39,7 +39,8 @@ def read_markdown(content: bytes, language: str | None = None) -> Document:
         language: Of the text, for the ends of sentences.
 
     Raises:
-        DataError: The bytes are not UTF-8, or pyromark or sentencex is not installed.
+        DataError: The bytes are not UTF-8.
+        RecipeError: pyromark or sentencex is not installed.
     """
     text, encoding = decode_text(content)
     return _MarkdownDocument(text, encoding, language)

@@ -74,7 +74,7 @@ def read_runs(text: str) -> list[Run]:
     CommonMark with GitHub's tables, task lists, footnotes, strikethrough and math.
 
     Raises:
-        DataError: pyromark is not installed.
+        RecipeError: pyromark is not installed.
     """
     runs: list[Run] = []
     blocks: list[str] = []

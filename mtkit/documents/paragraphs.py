@@ -45,7 +45,8 @@ def read_paragraphs(content: bytes, language: str | None = None) -> Document:
         language: Of the text, for the ends of sentences.
 
     Raises:
-        DataError: The bytes are not UTF-8, or sentencex is not installed.
+        DataError: The bytes are not UTF-8.
+        RecipeError: sentencex is not installed.
     """
     text, encoding = decode_text(content)
     lines = LineNumbers(text)

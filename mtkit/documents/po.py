@@ -64,7 +64,7 @@ class Catalog(MarkingDocument):
         self.unwritten: list[int] = []
         self._name = name
         self._options = options or DocumentOptions()
-        self._catalog = read_catalog(content, name)
+        self._catalog = read_catalog(content, name, is_written=True)
         self._newline = "\r\n" if b"\r\n" in content else "\n"
         self._check_language(name)
         self._mark = self._options.accelerator or self._catalog.metadata.get("X-Accelerator-Marker", "").strip() or None

@@ -48,7 +48,7 @@ def cut_sentences(slots: Sequence[Slot], language: str | None = None) -> list[li
     """Return a run of slots as trimmed runs of one sentence, or of more where a cut would part a pair; none is empty.
 
     Raises:
-        DataError: sentencex is not installed.
+        RecipeError: sentencex is not installed.
     """
     trimmed = trim_slots(slots)
     if not has_words(trimmed):

@@ -33,7 +33,8 @@ def read_srt(content: bytes, language: str | None = None, max_width: int | None 
         max_width: Longest line in characters; the longest of the file, but at least 42, if None.
 
     Raises:
-        DataError: The bytes are not UTF-8, there is text but no cue, or sentencex is not installed.
+        DataError: The bytes are not UTF-8, or there is text but no cue.
+        RecipeError: sentencex is not installed.
     """
     text, encoding = decode_text(content)
     cues = _find_srt_cues(text)
@@ -55,7 +56,8 @@ def read_vtt(content: bytes, language: str | None = None, max_width: int | None 
         max_width: Longest line in characters; the longest of the file, but at least 42, if None.
 
     Raises:
-        DataError: The bytes are not UTF-8, the file does not start with WEBVTT, or sentencex is not installed.
+        DataError: The bytes are not UTF-8, or the file does not start with WEBVTT.
+        RecipeError: sentencex is not installed.
     """
     text, encoding = decode_text(content)
     if text.strip("\ufeff \t\r\n") and not re.match(r"\ufeff?WEBVTT(?=[ \t\r\n]|\Z)", text):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
+from pydantic import ValidationError
+
 from mtkit.config.evaluation import EvaluationSection, MetricName, TokenizerName
 from mtkit.errors import DataError, RecipeError
 from mtkit.evaluation.tokenizers import choose_tokenizer, is_unspaced
@@ -113,16 +115,21 @@ def evaluate(
 
     Raises:
         DataError: The line counts differ, there is nothing to score, or the tokeniser cannot be downloaded.
-        RecipeError: The tokeniser needs a package that is missing.
+        RecipeError: A setting cannot be, or the tokeniser needs a package that is missing.
         TypeError: `hypotheses` is a single str.
     """
     if isinstance(hypotheses, str) or isinstance(references, str):
         raise TypeError("give lines, such as a list of str: a single str would be taken for lines of one character")
     if unknown := [name for name in metrics if name not in METRICS]:
         raise RecipeError(f"no metric '{unknown[0]}'", fix=f"choose from {', '.join(METRICS)}")
-    section = EvaluationSection(
-        metrics=list(metrics), tokenize=tokenize, lowercase=lowercase, bootstrap_samples=bootstrap_samples, seed=seed
-    )
+    settings = {"metrics": list(metrics), "tokenize": tokenize, "lowercase": lowercase, "seed": seed}
+    try:
+        section = EvaluationSection.model_validate({**settings, "bootstrap_samples": bootstrap_samples})
+    except ValidationError as exc:
+        problem = exc.errors()[0]
+        raise RecipeError(
+            f"{problem['loc'][0]}: {problem['msg']}", fix="see `mtkit options evaluation` for what it may be"
+        ) from exc
     return Evaluator(references, section, target_language=target_language).score(hypotheses)
 
 

@@ -73,7 +73,10 @@ def iter_links(
     decoding: DecodingSection | None = None,
     words: WordKind = "spaces",
 ) -> Iterator[dict[Setting, Links]]:
-    """Yield the word links of each pair, in order, by each setting; arguments and errors are those of `align_pairs`."""
+    """Yield the word links of each pair, in order, by each setting; arguments and errors are those of `align_pairs`.
+
+    Pairs are read and linked in windows: one that is too long ends it before the first of its own window.
+    """
     decoding = decoding or DecodingSection()
     reader = SourceReader(loaded.source_tokenizer, decoding, loaded.model.max_length)
     batcher = Batcher[_Pair](

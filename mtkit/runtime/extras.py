@@ -24,6 +24,7 @@ def import_extra(name: str, extra: Extra, user: str, at: str | Path | None = Non
         RecipeError: The package is not installed, or cannot be loaded.
     """
     package = name.partition(".")[0]
+    fix = f'install it: pip install "mtkit[{extra}]"'
     try:
         import_module(package)
         return import_module(name)
@@ -31,9 +32,9 @@ def import_extra(name: str, extra: Extra, user: str, at: str | Path | None = Non
         problem = "is not installed"
         if exc.name is not None and exc.name.partition(".")[0] != package:
             problem = f"lacks {exc.name}"
-        cause: ImportError = exc
-    except ImportError as exc:
+            fix = f"install that too, or {package} anew: pip install --force-reinstall {package}"
+        cause: Exception = exc
+    except (ImportError, OSError) as exc:  # a library of the system's is missing, say
         problem, cause = f"cannot be loaded ({first_line(exc)})", exc
-    raise RecipeError(
-        f"{user} needs the package {package}, which {problem}", at=at, fix=f'install it: pip install "mtkit[{extra}]"'
-    ) from cause
+        fix = f"install it anew: pip install --force-reinstall {package}"
+    raise RecipeError(f"{user} needs the package {package}, which {problem}", at=at, fix=fix) from cause

@@ -93,11 +93,13 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
     update = {"max_steps": max_steps, "extensions": [*record.extensions, extension], "is_finished": False}
     if step and record.warmup_steps is None:  # which a longer run may make longer: the learning rate would jump
         update["warmup_steps"] = warmup_steps(before.training, record.max_steps)
-    if step and max_steps != record.max_steps and before.training.schedule in ("linear", "cosine"):
+    is_later = record.max_steps is not None and max_steps is not None and max_steps > record.max_steps
+    if step and is_later and before.training.schedule in ("linear", "cosine"):
         console.warn(f"the learning rate fell towards step {record.max_steps:,}, and is raised for the new end")
     # The record first: if a kill comes between, the same command finds the same difference and does this again.
     run.write_record(record.model_copy(update=update))
-    write_recipe(before.model_copy(update={"training": training}), run.path / RECIPE_NAME)
+    changed = {"training": training, "decoding": recipe.decoding}  # which may be another where the run was finished
+    write_recipe(before.model_copy(update=changed), run.path / RECIPE_NAME)
     console.say(f"extending the run from step {step:,}")
 
 

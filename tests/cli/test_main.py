@@ -234,3 +234,21 @@ def test_commands_that_compute_whole_batches_keep_few_kernels(run, model_folder,
     texts = [write("a.en", ["the dog"]), write("a.de", ["a cat"])][: 1 if command == "embed" else 2]
     assert run(command, "--model", model_folder, "--device", "cpu", "--threads", "1", *texts).code == 0
     assert {int(os.environ[name]) for name in names} == {BATCH_KERNELS}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_of_several_processes_ends_at_once(count):
+    """While Python ended, one that had done everything well was seen to abort, which torchrun takes for a failure."""
+    code = (
+        "import atexit, sys\n"
+        "from mtkit.__main__ import main\n"
+        "atexit.register(print, 'the end of Python')\n"
+        "sys.argv[1:] = ['--version']\n"
+        "main()\n"
+    )
+    environment = os.environ | {"RANK": "0", "WORLD_SIZE": str(count), "MASTER_ADDR": "localhost"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, encoding="utf-8", check=True
+    )
+    assert done.stdout.startswith("mtkit ")
+    assert ("the end of Python" in done.stdout) == (count == 1)

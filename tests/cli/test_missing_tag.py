@@ -34,7 +34,7 @@ def texts(tmp_path):
 
 
 COMMANDS = {
-    "translate": (["translate", "--model", "MODEL", "a.en"], "--tag '<2de>' (or one of <2fr>)"),
+    "translate": (["translate", "--model", "MODEL", "a.en"], "--tag '<2de>' (or <2fr>)"),
     "document": (["translate", "--model", "MODEL", "a.srt"], "--tag '<2de>'"),
     "score": (["score", "--model", "MODEL", "a.en", "a.de"], "--tag '<2de>'"),
     "align": (["align", "--model", "MODEL", "a.en", "a.de"], "--tag '<2de>'"),

@@ -427,3 +427,8 @@ def test_prepare_counts_what_is_left_out_and_learns_the_language(write, tmp_path
     assert (manifest.source_language, manifest.target_language) == ("en", "de")
     assert manifest.pairs_read == 50
     assert {"fuzzy": 1, "untranslated": 1, "obsolete": 1}.items() <= manifest.dropped.items()
+
+
+def test_of_a_catalog_that_is_only_read_old_messages_and_escapes_do_not_matter(write):
+    old = '\n#~ msgid "old\\x41"\n#~ msgstr "alt\n\n#| msgid "before\\q\nmsgid "Now\\a"\nmsgstr "Jetzt"\n'
+    assert read(write("a.po", CATALOG + old))[-1][1] == "Jetzt"

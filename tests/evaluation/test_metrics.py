@@ -191,3 +191,9 @@ def test_a_tokenizer_that_cannot_be_downloaded_is_one_line(monkeypatch, tmp_path
 def test_a_single_text_is_no_list_of_lines(texts):
     with pytest.raises(TypeError, match="a single str"):
         evaluate(*texts)
+
+
+@pytest.mark.parametrize("setting", [{"metrics": []}, {"bootstrap_samples": -1}, {"tokenize": "foo"}])
+def test_a_setting_that_cannot_be_is_told(setting):
+    with pytest.raises(RecipeError, match=next(iter(setting))):
+        evaluate(HYPOTHESES, REFERENCES, **setting)

@@ -25,6 +25,7 @@ def test_a_missing_package_names_its_extra(name):
     [
         ("import absent_dependency.part", "lacks absent_dependency"),
         ("raise ImportError('libgomp.so.1: no such file')", "cannot be loaded (libgomp.so.1: no such file)"),
+        ("raise OSError('libgomp.so.1: no such file')", "cannot be loaded (libgomp.so.1: no such file)"),
     ],
 )
 def test_a_package_that_does_not_load_is_not_called_missing(tmp_path, monkeypatch, content, problem):
@@ -34,3 +35,4 @@ def test_a_package_that_does_not_load_is_not_called_missing(tmp_path, monkeypatc
     with pytest.raises(RecipeError, match="needs the package half_there") as caught:
         import_extra("half_there", "serve", "the server")
     assert caught.value.message.endswith(f"which {problem}")
+    assert "pip install --force-reinstall half_there" in caught.value.fix  # it is there: to install it does nothing

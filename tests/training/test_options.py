@@ -494,6 +494,23 @@ def test_a_warm_up_as_long_as_the_run_is_told(corpus_path, make_recipe, tmp_path
     assert "the warm-up takes 3 updates, the run 3:" in " ".join(capfd.readouterr().err.split())
 
 
+def test_an_end_that_comes_nearer_or_is_still_to_be_measured_raises_nothing(corpus_path, make_recipe, tmp_path, capfd):
+    run = RunFolder(tmp_path / "run")
+    train(corpus_path, make_recipe("training.schedule=linear", "training.max_steps=6"), run.path)
+    run.write_record(run.read_record().model_copy(update={"max_steps": None}))  # as after a kill while it is measured
+    train(corpus_path, make_recipe("training.schedule=linear", "training.max_steps=8"), run.path, extend=True)
+    assert "is raised for the new end" not in capfd.readouterr().err
+
+
+def test_a_finished_run_that_is_extended_takes_other_decoding(copy, corpus_path, make_recipe, at_step, monkeypatch):
+    run, recipe = copy(), make_recipe("training.max_steps=30", "decoding.max_length_ratio=2")
+    at_step(24, lambda: signal.raise_signal(signal.SIGTERM))
+    assert train(corpus_path, recipe, run.path, extend=True).exit_code == 143
+    monkeypatch.undo()
+    train(corpus_path, recipe, run.path)  # the same command goes on
+    assert run.read_recipe().decoding.max_length_ratio == 2
+
+
 def test_an_unfinished_run_keeps_its_decoding(copy, corpus_path, make_recipe):
     """It decides the scores of validations, and with them which checkpoint is best."""
     run, other = copy(), make_recipe("decoding.max_length_ratio=2")
