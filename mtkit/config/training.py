@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from mtkit.config.section import Section
 
+Averaging = Literal["last", "best", "off"]
+
 
 class TrainingSection(Section):
     """Batches, optimizer, schedule, validation and checkpoints."""
@@ -123,7 +125,7 @@ class TrainingSection(Section):
         description="Keep an exponential moving average of the weights with this decay an update (0.999 is usual); it "
         "is what is validated, and what the final model is made of.",
     )
-    average: Literal["last", "best", "off"] | None = Field(
+    average: Averaging | None = Field(
         None,
         description="Which checkpoints are averaged to the final model; off takes the best one. Default: the last ones "
         "where the number of updates is known and patience is not set, else the best ones; off with ema_decay, which "

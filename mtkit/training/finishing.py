@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from mtkit.checkpoint.averaging import average_weights
 from mtkit.checkpoint.checkpoint import find_whole_weights
@@ -12,6 +11,7 @@ from mtkit.checkpoint.model_folder import read_parts, write_model_folder
 from mtkit.checkpoint.run_folder import REPORT_NAME, RunFolder, Validation, rank_checkpoints
 from mtkit.checkpoint.weights import check_weights, read_tensors
 from mtkit.config.recipe import Recipe
+from mtkit.config.training import Averaging
 from mtkit.errors import ModelError
 from mtkit.runtime import console
 from mtkit.training.model_card import build_model_card
@@ -81,7 +81,7 @@ def _find_better(run: RunFolder, chosen: Sequence[Path], scores: Validation | No
     return weights
 
 
-def _choose_weights(run: RunFolder, recipe: Recipe, kind: Literal["last", "best", "off"]) -> list[Path]:
+def _choose_weights(run: RunFolder, recipe: Recipe, kind: Averaging) -> list[Path]:
     """Return the weights that make the final model; damaged ones are reported, and the next take their place."""
     training = recipe.training
     ranked = rank_checkpoints(run, training.best_metric)

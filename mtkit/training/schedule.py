@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
-from mtkit.config.training import TrainingSection
+from mtkit.config.training import Averaging, TrainingSection
 
 
 def learning_rate_at(step: int, training: TrainingSection, max_steps: int | None) -> float:
@@ -63,7 +62,7 @@ def is_saving_step(step: int, training: TrainingSection, max_steps: int | None) 
     return step % interval == 0 or (max_steps - step) % max(1, interval // training.average_count) == 0
 
 
-def averaging(training: TrainingSection, max_steps: int | None) -> Literal["last", "best", "off"]:
+def averaging(training: TrainingSection, max_steps: int | None) -> Averaging:
     """Return which checkpoints make the final model: as set, or what suits the end of the run.
 
     Early stopping ends a run some validations behind its best one.

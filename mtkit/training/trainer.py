@@ -133,6 +133,10 @@ class Trainer:
                 break
             wants_stop, wants_save = self.make_update(update, log, stop.exit_code, stop.take_save())
             step = update.step
+            is_last = step == self.max_steps
+            is_validated = self.validator is not None and (step % validate_every == 0 or is_last)
+            is_planned = is_saving_step(step, training, self.max_steps) or is_last or is_validated
+            is_saved = is_planned or bool(wants_stop) or wants_save
             self.state = self.state.model_copy(
                 update={
                     "step": step,
@@ -140,13 +144,9 @@ class Trainer:
                     "batch_index": update.index + 1,
                     "validation": None,
                     "is_validation_due": False,
+                    "is_extra": is_saved and not is_planned,
                 }
             )
-            is_last = step == self.max_steps
-            is_validated = self.validator is not None and (step % validate_every == 0 or is_last)
-            is_planned = is_saving_step(step, training, self.max_steps) or is_last or is_validated
-            is_saved = is_planned or bool(wants_stop) or wants_save
-            self.state = self.state.model_copy(update={"is_extra": is_saved and not is_planned})
             is_logged = step % training.log_every_steps == 0
             if is_logged or is_saved:
                 self._settle(log)
