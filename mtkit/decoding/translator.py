@@ -28,6 +28,9 @@ from mtkit.model.transformer import Transformer
 from mtkit.runtime.device import DeviceName
 from mtkit.runtime.memory import available_memory
 
+# Batches of a window for each thread, at least: whoever has done the last of his waits for the others.
+BATCHES_PER_THREAD = 8
+
 # A window of so many batches starts processes: a second of work for each, which shorter texts would not earn back.
 PROCESSES_FROM_BATCHES = 12
 
@@ -145,7 +148,7 @@ class Translator:
     @property
     def window_lines(self) -> int:
         """Number of lines that are best read ahead and translated together."""
-        return WINDOW_BATCHES * self.decoding.batch_size
+        return max(WINDOW_BATCHES, BATCHES_PER_THREAD * self._num_threads) * self.decoding.batch_size
 
     def translate(self, lines: Iterable[str | Request]) -> list[str]:
         """Return the translation of each line, in order.
@@ -229,15 +232,15 @@ class Translator:
                 yield list(zip(batch, alternatives, strict=True))
 
     def _open_workers(self, num_batches: int) -> Workers:
-        """Return those who translate so many batches: one for each batch, at most a thread each.
-
-        A GPU, and a model that is being trained, get one.
-        """
-        if self.model.device.type != "cpu" or not self.model.is_prepared:
-            return Workers(1)
+        """Return those who translate so many batches: one for each batch, at most a thread each."""
         if num_batches >= PROCESSES_FROM_BATCHES:
             self._start_processes()
-        return Workers(min(num_batches, torch.get_num_threads()))
+        return Workers(min(num_batches, self._num_threads))
+
+    @property
+    def _num_threads(self) -> int:
+        """How many batches may be translated side by side; a GPU, and a model that is being trained, take one."""
+        return torch.get_num_threads() if self.model.device.type == "cpu" and self.model.is_prepared else 1
 
     def _translate(self, batch: Sequence[Segment]) -> list[tuple[Alternative, ...]]:
         """Return the translations of a batch, from a process that is free, else from here."""

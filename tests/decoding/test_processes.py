@@ -58,6 +58,11 @@ def test_translations_are_those_of_a_single_process(load):
     assert None not in answers
 
 
+def test_many_threads_read_further_ahead_so_that_few_wait_at_the_end_of_a_window(load):
+    """With 16 batches for 32 threads, half of them would have none."""
+    assert [load(threads=threads).window_lines // 3 for threads in (1, 2, 4, 32)] == [16, 16, 32, 256]
+
+
 def test_a_long_text_starts_them_and_a_short_one_does_not(load):
     translator = load(batch_size=64)
     texts_and_scores(translator)
