@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from mtkit.config.section import Section
 
 Averaging = Literal["last", "best", "off"]
+Schedule = Literal["inverse_sqrt", "linear", "cosine", "constant"]
 
 
 class TrainingSection(Section):
@@ -73,10 +74,10 @@ class TrainingSection(Section):
     )
     optimizer: Literal["adam", "adamw"] = Field("adam", description="Optimizer.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate, reached at the end of the warm-up.")
-    schedule: Literal["inverse_sqrt", "linear", "cosine", "constant"] = Field(
-        "inverse_sqrt",
-        description="Learning rate after the warm-up. inverse_sqrt is the paper's (Noam); linear and "
-        "cosine fall to zero at the last step.",
+    schedule: Schedule | None = Field(
+        None,
+        description="Learning rate after the warm-up. inverse_sqrt is the paper's (Noam); linear and cosine fall to "
+        "zero at the last step. Default: linear where max_steps or max_minutes alone end the run, else inverse_sqrt.",
     )
     warmup_steps: int | None = Field(
         None,
@@ -128,8 +129,8 @@ class TrainingSection(Section):
     average: Averaging | None = Field(
         None,
         description="Which checkpoints are averaged to the final model; off takes the best one. Default: the last ones "
-        "where the number of updates is known and patience is not set, else the best ones; off with ema_decay, which "
-        "averages by itself.",
+        "where max_steps or max_minutes alone end the run, else the best ones; off with ema_decay, which averages by "
+        "itself.",
     )
     average_count: int = Field(5, ge=1, description="How many of them are averaged.")
     log_every_steps: int = Field(50, ge=1, description="Write a line of metrics after so many updates.")

@@ -7,13 +7,17 @@ import torch
 from mtkit.checkpoint.run_folder import RECIPE_NAME, Extension, RunFolder, RunRecord, find_model
 from mtkit.config.loading import write_recipe
 from mtkit.config.recipe import Recipe
+from mtkit.config.training import TrainingSection
 from mtkit.corpus.store import PreparedCorpus
 from mtkit.errors import ModelError, OutputError, RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import name_processor
 from mtkit.runtime.distributed import Processes
 from mtkit.runtime.files import hash_file
-from mtkit.training.schedule import warmup_steps
+from mtkit.training.schedule import learning_rate_at, warmup_steps
+
+# Where a run goes on to a new end, a learning rate that is higher by more than this is told.
+_LARGEST_RISE = 1.1
 
 # The fields that say where a run ends: --extend may change them.
 _ENDS = {"training.max_steps", "training.max_epochs", "training.max_minutes", "training.patience"}
@@ -93,14 +97,23 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
     update = {"max_steps": max_steps, "extensions": [*record.extensions, extension], "is_finished": False}
     if step and record.warmup_steps is None:  # which a longer run may make longer: the learning rate would jump
         update["warmup_steps"] = warmup_steps(before.training, record.max_steps)
-    is_later = record.max_steps is not None and max_steps is not None and max_steps > record.max_steps
-    if step and is_later and before.training.schedule in ("linear", "cosine"):
-        console.warn(f"the learning rate fell towards step {record.max_steps:,}, and is raised for the new end")
+    if step:
+        warmup = {"warmup_steps": update.get("warmup_steps", record.warmup_steps)}
+        old, new = (section.model_copy(update=warmup) for section in (before.training, training))
+        planned, raised = _find_rate(step + 1, old, record.max_steps), _find_rate(step + 1, new, max_steps)
+        if planned is not None and raised is not None and raised > _LARGEST_RISE * planned:
+            console.warn(f"the learning rate had come down, and rises to {raised:.2e} for the new end")
     # The record first: if a kill comes between, the same command finds the same difference and does this again.
     run.write_record(record.model_copy(update=update))
     changed = {"training": training, "decoding": recipe.decoding}  # which may be another where the run was finished
     write_recipe(before.model_copy(update=changed), run.path / RECIPE_NAME)
     console.say(f"extending the run from step {step:,}")
+
+
+def _find_rate(step: int, training: TrainingSection, max_steps: int | None) -> float | None:
+    """Return the learning rate of an update; None where it depends on an end that is still to be measured."""
+    is_open = max_steps is None and (training.max_minutes is not None or training.schedule in ("linear", "cosine"))
+    return None if is_open else learning_rate_at(step, training, max_steps)
 
 
 def _is_same_start(recipe: Recipe, record: RunRecord) -> bool:

@@ -12,7 +12,7 @@ def learning_rate_at(step: int, training: TrainingSection, max_steps: int | None
 
     It rises from zero to `learning_rate` over the warm-up, then falls: `inverse_sqrt` (Vaswani et al. 2017, section
     5.3, up to the constant) as sqrt(warmup / step); `linear` and `cosine` to zero behind the last step; `constant`
-    not at all.
+    not at all. By default it is `linear` where the end of the run is known, else `inverse_sqrt`.
 
     Args:
         step: 1 for the first update.
@@ -23,7 +23,7 @@ def learning_rate_at(step: int, training: TrainingSection, max_steps: int | None
     peak = training.learning_rate
     if step <= warmup:
         return peak * step / warmup
-    match training.schedule:
+    match training.schedule or ("linear" if has_known_end(training, max_steps) else "inverse_sqrt"):
         case "inverse_sqrt":
             return peak * math.sqrt(max(warmup, 1) / step)
         case "linear":
@@ -32,6 +32,11 @@ def learning_rate_at(step: int, training: TrainingSection, max_steps: int | None
             return peak * 0.5 * (1 + math.cos(math.pi * _share_done(step, warmup, max_steps)))
         case "constant":
             return peak
+
+
+def has_known_end(training: TrainingSection, max_steps: int | None) -> bool:
+    """Return whether a run ends after `max_steps` updates, and nothing can end it before."""
+    return max_steps is not None and training.patience is None and training.max_epochs is None
 
 
 def warmup_steps(training: TrainingSection, max_steps: int | None) -> int:
@@ -71,7 +76,7 @@ def averaging(training: TrainingSection, max_steps: int | None) -> Averaging:
         return training.average
     if training.ema_decay is not None:
         return "off"
-    return "last" if max_steps is not None and training.patience is None else "best"
+    return "last" if has_known_end(training, max_steps) else "best"
 
 
 def _share_done(step: int, warmup: int, max_steps: int | None) -> float:

@@ -446,8 +446,9 @@ def test_a_restarted_run_is_a_fresh_one(copy, finish, corpus_path, make_recipe):
 
 def test_an_extended_run_equals_one_of_that_length(copy, finish, mtkit, make_recipe, corpus_path, tmp_path):
     """Through the command: refused without --extend, and with contradicting flags."""
-    run, whole = copy(), finish("training.max_steps=30")
-    write_recipe(make_recipe(), tmp_path / "recipe.yaml")
+    schedule = "training.schedule=inverse_sqrt"  # which does not look to the end
+    run, whole = copy(schedule), finish(schedule, "training.max_steps=30")
+    write_recipe(make_recipe(schedule), tmp_path / "recipe.yaml")
     command = ["train", tmp_path / "recipe.yaml", "--corpus", corpus_path, "-o", run.path, "--max-steps", 30]
     command += ["--device", "cpu", "--threads", 1]
     code, said = mtkit(*command)
@@ -457,7 +458,7 @@ def test_an_extended_run_equals_one_of_that_length(copy, finish, mtkit, make_rec
     code, said = mtkit(*command, "--extend", "--restart")
     assert code == RecipeError.exit_code
     assert "--restart and --extend contradict each other" in said
-    assert digest(run, 20) == digest(finish(), 20)
+    assert digest(run, 20) == digest(finish(schedule), 20)
     code, said = mtkit(*command, "--extend")
     assert (code, "extending the run from step 20" in said) == (0, True)
     assert [p.name for p in run.list_checkpoints()] == [p.name for p in whole.list_checkpoints()]
@@ -486,7 +487,23 @@ def test_a_learning_rate_that_rises_again_for_the_new_end_is_told(
     for steps in (6, 8):
         recipe = make_recipe(f"training.schedule={schedule}", f"training.max_steps={steps}")
         train(corpus_path, recipe, tmp_path / "run", extend=steps > 6)
-    assert ("the learning rate fell towards step 6, and is raised" in capfd.readouterr().err) == is_told
+    assert ("the learning rate had come down, and rises to" in capfd.readouterr().err) == is_told
+
+
+def test_a_run_without_a_known_end_falls_to_zero_once_it_has_one(corpus_path, make_recipe, tmp_path, capfd):
+    """By default: the inverse square root of the step, then a line to the end."""
+    ends = (["training.max_epochs=1"], ["training.max_epochs=null", "training.max_steps=90"])
+    for number, end in enumerate(ends):
+        fields = ["training.max_steps=null", "training.warmup_steps=4", "training.log_every_steps=1", *end]
+        train(corpus_path, make_recipe(*fields), tmp_path / "run", extend=number > 0)
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]
+    rates = {record["step"]: record["learning_rate"] for record in records if record["kind"] == "train"}
+    first = RunFolder(tmp_path / "run").read_record().extensions[0].from_step
+    assert 9 <= first < 80
+    for step, rate in rates.items():
+        share = (4 / step) ** 0.5 if step <= first else 1 - (step - 4) / 87
+        assert rate == pytest.approx(1e-3 * min(step / 4, share))
+    assert "the learning rate had come down, and rises to" in capfd.readouterr().err
 
 
 def test_a_warm_up_as_long_as_the_run_is_told(corpus_path, make_recipe, tmp_path, capfd):
@@ -499,7 +516,7 @@ def test_an_end_that_comes_nearer_or_is_still_to_be_measured_raises_nothing(corp
     train(corpus_path, make_recipe("training.schedule=linear", "training.max_steps=6"), run.path)
     run.write_record(run.read_record().model_copy(update={"max_steps": None}))  # as after a kill while it is measured
     train(corpus_path, make_recipe("training.schedule=linear", "training.max_steps=8"), run.path, extend=True)
-    assert "is raised for the new end" not in capfd.readouterr().err
+    assert "for the new end" not in capfd.readouterr().err
 
 
 def test_a_finished_run_that_is_extended_takes_other_decoding(copy, corpus_path, make_recipe, at_step, monkeypatch):
@@ -523,7 +540,8 @@ def test_an_unfinished_run_keeps_its_decoding(copy, corpus_path, make_recipe):
 def test_a_run_that_is_being_extended_is_not_finished(
     copy, finish, corpus_path, make_recipe, at_step, monkeypatch, capfd
 ):
-    run, recipe = copy(), make_recipe("training.max_steps=30")
+    schedule = "training.schedule=inverse_sqrt"  # which does not look to the end
+    run, recipe = copy(schedule), make_recipe(schedule, "training.max_steps=30")
     at_step(24, lambda: signal.raise_signal(signal.SIGTERM))
     assert train(corpus_path, recipe, run.path, extend=True).exit_code == 143
     assert (run.model / "config.json").exists()
@@ -533,7 +551,7 @@ def test_a_run_that_is_being_extended_is_not_finished(
     assert "is not finished: using its checkpoint" in capfd.readouterr().err
     monkeypatch.undo()
     train(corpus_path, recipe, run.path)  # --extend is needed once
-    assert digest(run, 30) == digest(finish("training.max_steps=30"), 30)
+    assert digest(run, 30) == digest(finish(schedule, "training.max_steps=30"), 30)
     assert len(run.read_record().extensions) == 1
 
 

@@ -40,6 +40,22 @@ def test_linear_and_cosine_fall_to_zero_behind_the_last_step():
     assert rate(551, "cosine", 1001) == pytest.approx(1e-3 * 0.5 * (1 + math.cos(math.pi * 451 / 902)))
 
 
+@pytest.mark.parametrize(
+    ("fields", "max_steps", "schedule"),
+    [
+        ({}, 1000, "linear"),
+        ({}, None, "inverse_sqrt"),
+        ({"patience": 3}, 1000, "inverse_sqrt"),
+        ({"max_epochs": 3}, 1000, "inverse_sqrt"),
+        ({"schedule": "constant"}, 1000, "constant"),
+    ],
+)
+def test_the_schedule_falls_to_zero_where_the_end_is_known(fields, max_steps, schedule):
+    training = TrainingSection(warmup_steps=100, **fields)
+    for step in (1, 100, 101, 700, 999):
+        assert learning_rate_at(step, training, max_steps) == rate(step, schedule, max_steps)
+
+
 def test_constant_stays():
     assert rate(5000, "constant") == 1e-3
 
@@ -70,7 +86,9 @@ def test_what_is_averaged_is_saved_close_to_a_known_end():
     assert saved_steps(1000, average_count=1) == tenths
     assert saved_steps(20)[:11] == [*range(2, 20, 2), 19, 20]
     assert saved_steps(None) == [500, 1000]
-    assert saved_steps(1000, average="best") == saved_steps(1000, patience=3) == tenths
+    assert (
+        saved_steps(1000, average="best") == saved_steps(1000, patience=3) == saved_steps(1000, max_epochs=9) == tenths
+    )
     assert saved_steps(1000, save_every_steps=300) == [300, 600, 900]
 
 
