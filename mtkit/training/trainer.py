@@ -226,11 +226,15 @@ class Trainer:
     def _compute_gradients(self, update: Update) -> tuple[Tensor, Tensor]:
         self.trained.model.train()
         self.trained.zero_grad()
+        # Every process makes a pass, and with parts of the model in each (FSDP) all make as many.
+        wanted = max(self.processes.gather(len(update.batches))) if self.trained.kind == "fsdp" else 1
+        passes = [(batch, 1.0) for batch in update.batches]
+        passes += [(self.reader.build_idle(update.rows), 0.0) for _ in range(len(passes), wanted)]
         losses, nlls = [], []
-        for micro, (batch, weight) in enumerate(zip(update.batches, update.counts, strict=True)):
+        for micro, (batch, weight) in enumerate(passes):
             seed = derive_seed(self.training.seed, "dropout", update.step, self.processes.rank, micro)
             torch.manual_seed(seed)
-            loss, nll = self.trained.backward(batch, is_last=micro + 1 == len(update.batches), weight=weight)
+            loss, nll = self.trained.backward(batch, is_last=micro + 1 == len(passes), weight=weight)
             losses.append(loss)
             nlls.append(nll)
         return torch.stack(losses).sum(), torch.stack(nlls).sum()

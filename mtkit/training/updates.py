@@ -35,8 +35,7 @@ class Update:
         epoch: 0-based.
         index: Which batch of the epoch this is.
         rows: All pairs of the update, those of the other processes too.
-        batches: This process's micro-batches.
-        counts: 0 for a micro-batch that only keeps in step with the other processes, else 1.
+        batches: This process's micro-batches; perhaps none, where there are fewer pairs than processes.
         num_tokens: Target tokens of this process, EOS included.
         padded_tokens: The same with padding.
         micro_batch_tokens: What the micro-batches were cut to.
@@ -47,7 +46,6 @@ class Update:
     index: int
     rows: Rows
     batches: list[Batch]
-    counts: list[int]
     num_tokens: int
     padded_tokens: int
     micro_batch_tokens: int
@@ -101,29 +99,22 @@ class UpdateReader:
     def build(self, step: int, epoch: int, index: int, rows: Rows) -> Update:
         """Read one update."""
         micro_batch_tokens = self.record.micro_batch_tokens(step)
+        # Micro-batches are cut of what was drawn, not of what is stored: drawn sentences are longer.
+        seed = derive_seed(self.training.seed, "subwords", step)
+        pairs = read_pairs(self.split, self._take_part(rows), self.sampler, seed)
+        batches = [self._collate(part) for part in pairs.split(micro_batch_tokens)]
+        num_tokens = sum(batch.num_tokens for batch in batches)
+        padded_tokens = sum(batch.tgt_out_ids.numel() for batch in batches)
+        return Update(step, epoch, index, rows, batches, num_tokens, padded_tokens, micro_batch_tokens)
+
+    def build_idle(self, rows: Rows) -> Batch:
+        """Read a pair of an update, for a pass that only keeps in step with the other processes."""
+        return self._collate(read_pairs(self.split, rows[:1]))
+
+    def _take_part(self, rows: Rows) -> Rows:
+        """Return this process's pairs of an update."""
         rank, count = self.processes.rank, self.processes.count
-        parts = self._read(rows, step, rank).split(micro_batch_tokens)
-        # With parts of the model in each process, every forward pass is one that all make together.
-        wanted = 1
-        if self.training.parallel == "fsdp" and count > 1:
-            wanted = max(len(self._read(rows, step, other).split(micro_batch_tokens)) for other in range(count))
-        counts = [1] * len(parts) + [0] * max(0, wanted - len(parts))
-        parts += [read_pairs(self.split, rows[:1])] * (len(counts) - len(parts))
-        batches = [self._collate(part) for part in parts]
-        counted = [batch for batch, count in zip(batches, counts, strict=True) if count]
-        num_tokens = sum(batch.num_tokens for batch in counted)
-        padded_tokens = sum(batch.tgt_out_ids.numel() for batch in counted)
-        return Update(step, epoch, index, rows, batches, counts, num_tokens, padded_tokens, micro_batch_tokens)
-
-    def _read(self, rows: Rows, step: int, rank: int) -> Pairs:
-        """Return a process's share of an update, in the segmentation of the step.
-
-        Micro-batches are cut of what was drawn, not of what is stored: drawn sentences are longer.
-        """
-        count = self.processes.count
-        if count > 1:
-            rows = rows[np.argsort(self.longest[rows], kind="stable")][rank::count]
-        return read_pairs(self.split, rows, self.sampler, derive_seed(self.training.seed, "subwords", step))
+        return rows if count == 1 else rows[np.argsort(self.longest[rows], kind="stable")][rank::count]
 
     def _collate(self, pairs: Pairs) -> Batch:
         batch = collate(pairs, self.special)

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,35 @@ def gradient(trainer):
     update = some_update(trainer)
     trainer.compute_gradients(update)
     return torch.cat([p.grad.flatten() for p in trainer.trained.parameters]) / update.num_tokens
+
+
+@pytest.mark.parametrize(("kind", "more", "idle"), [("ddp", 5, 0), ("fsdp", 5, 5), ("fsdp", -2, 0)])
+def test_parts_of_a_model_make_as_many_passes_in_every_process(make_trainer, monkeypatch, kind, more, idle):
+    """More passes than this process has micro-batches leave its gradient as it is."""
+    trainer = make_trainer("model.dropout=0", micro_batch_tokens=60)
+    expected = gradient(trainer)
+    update = some_update(trainer)
+    passes = []
+    trainer.trained.kind = kind
+    monkeypatch.setattr(Processes, "gather", lambda self, value: [value, value + more])
+    monkeypatch.setattr(trainer.trained, "_syncing", lambda is_last: passes.append(is_last) or nullcontext())
+    trainer.compute_gradients(update)
+    assert len(update.batches) > 3
+    assert passes == [False] * (len(update.batches) + idle - 1) + [True]
+    ours = torch.cat([p.grad.flatten() for p in trainer.trained.parameters]) / update.num_tokens
+    assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_a_process_without_pairs_makes_a_pass_that_does_not_count(make_trainer, monkeypatch, kind):
+    trainer = make_trainer()
+    trainer.reader.processes = Processes(1, 2, 1)
+    trainer.trained.kind = kind
+    monkeypatch.setattr(Processes, "gather", lambda self, value: [value, 1])
+    monkeypatch.setattr(trainer.trained, "_syncing", lambda is_last: nullcontext())
+    loss, nll = trainer.compute_gradients(trainer.reader.build(1, 0, 0, np.array([17])))
+    assert loss == nll == 0
+    assert all(not p.grad.any() for p in trainer.trained.parameters)
 
 
 def spoil(trainer, value, steps=None):
