@@ -42,6 +42,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what a kill left beside a folder that `atomic_folder` wrote; only where nobody else writes it now."""
+    path = path.resolve()
+    for name in (f".{path.name}.partial", f".{path.name}.replaced"):
+        shutil.rmtree(path.with_name(name), ignore_errors=True)
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write; when the block ends well, it takes the place of `path`.

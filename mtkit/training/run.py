@@ -26,7 +26,7 @@ from mtkit.model.transformer import Transformer, build_model
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName, name_processor, resolve_device, resolve_precision, set_threads
 from mtkit.runtime.distributed import Processes, joined, read_processes
-from mtkit.runtime.files import atomic_folder, hash_file
+from mtkit.runtime.files import atomic_folder, hash_file, remove_leftovers
 from mtkit.runtime.memory import keep_freed_memory
 from mtkit.runtime.seeds import derive_seed
 from mtkit.training.exclusive import claimed, taken
@@ -107,6 +107,7 @@ def train_model(
             check_output(run)
             if run.is_run:
                 claims.enter_context(claimed(run.path))
+                remove_leftovers(run.path)  # of a --restart
                 _check_run(run, recipe, corpus, restart=restart, extend=extend)
             elif extend:
                 console.warn(f"no run stands at {run.path} that --extend could lengthen: a new one begins")

@@ -103,6 +103,20 @@ def test_a_run_is_not_replaced_by_one_that_starts_from_it(run, corpus_path, make
     assert run.is_finished
 
 
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_what_a_kill_left_of_a_run_that_was_replaced_goes_with_the_next_start(
+    run, corpus_path, make_recipe, is_finished
+):
+    if not is_finished:
+        unfinish(run)
+    beside = sorted(run.path.parent.iterdir())
+    for kind in ("replaced", "partial"):
+        shutil.copytree(run.path, run.path.with_name(f".{run.path.name}.{kind}"))
+    train(corpus_path, make_recipe("training.max_steps=5"), run.path)
+    assert sorted(run.path.parent.iterdir()) == beside
+    assert run.is_finished
+
+
 # Where it ends.
 
 
