@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -274,11 +275,21 @@ def _parse_record(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
         if not (isinstance(record, dict) and isinstance(record["kind"], str) and isinstance(record["step"], int)):
             return None
-        if record["kind"] == "validation":
-            Validation(**{name: record[name] for name in Validation.model_fields})
+        list_validations([record])  # it has all of its scores, if it is one
     except (ValueError, KeyError):
         return None
     return record
+
+
+def list_validations(records: Iterable[Mapping[str, Any]]) -> list[Validation]:
+    """Return the validations among the records of `metrics.jsonl`, in order."""
+    found = [record for record in records if record["kind"] == "validation"]
+    return [Validation(**{name: record[name] for name in Validation.model_fields}) for record in found]
+
+
+def find_best(validations: Sequence[Validation], metric: str) -> Validation | None:
+    """Return the first of the best validations, see `Validation.rank`; None where there is none."""
+    return max(validations, key=lambda validation: validation.rank(metric), default=None)
 
 
 def rank_checkpoints(run: RunFolder, metric: str) -> list[Path]:

@@ -25,16 +25,16 @@ def build_run_page(data: Mapping[str, Any]) -> str:
 
     Args:
         data: `name`, of the run; `records`, those of `metrics.jsonl`, oldest first; `recipe`, as text; `facts`, pairs
-            of a label and a text; `best_metric`, `loss`, `bleu` or `chrf`; `is_finished`; `max_steps`, None where it
-            is not known; `model_scores`, the finished model's `loss`, `bleu` and `chrf`, or None. A number that is not
-            finite, as of a run that diverges, is left out.
+            of a label and a text; `best_metric`, `loss`, `bleu` or `chrf`; `best_step`, that of the best validation, or
+            None; `is_finished`; `max_steps`, None where it is not known; `model_scores`, the finished model's `loss`,
+            `bleu` and `chrf`, or None. A number that is not finite, as of a run that diverges, is left out.
     """
     records: Sequence[Mapping[str, Any]] = data["records"]
     training = [record for record in records if record["kind"] == "train"]
     validations = [record for record in records if record["kind"] == "validation"]
     spikes = [{"step": r["step"], "loss": _finite(r.get("loss"))} for r in records if r["kind"] == "spike"]
     skipped = [record["step"] for record in records if record["kind"] == "skipped"]
-    best = _find_best(validations, data["best_metric"])
+    best = next((index for index, record in enumerate(validations) if record["step"] == data["best_step"]), None)
     points = _thin_curves(training)
     shown = {
         "step": max((record["step"] for record in records), default=0),
@@ -50,7 +50,7 @@ def build_run_page(data: Mapping[str, Any]) -> str:
             for record in _thin(validations, _MAX_VALIDATIONS, best)
         ],
         "num_validations": len(validations),
-        "best_step": None if best is None else validations[best]["step"],
+        "best_step": data["best_step"],
         "best_metric": data["best_metric"],
         "model_scores": data["model_scores"] and {name: _finite(data["model_scores"][name]) for name in _SCORES},
         "spikes": _thin(spikes, _MAX_EVENTS),
@@ -65,20 +65,6 @@ def build_run_page(data: Mapping[str, Any]) -> str:
 def _finite(value: float | None) -> float | None:
     """Return a number with the digits that a page can show, or None where it is not finite."""
     return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
-
-
-def _find_best(validations: Sequence[Mapping[str, Any]], metric: str) -> int | None:
-    """Return the index of the first best validation, among equals by its loss, or None where no score is finite.
-
-    As `Validation.rank` compares them: by all digits, not by those that are shown.
-    """
-    sign = -1 if metric == "loss" else 1
-    found = {}
-    for index, record in enumerate(validations):
-        score, loss = record.get(metric), record.get("loss")
-        if score is not None and math.isfinite(score):
-            found[index] = (sign * score, -loss if loss is not None and math.isfinite(loss) else -math.inf)
-    return max(found, key=lambda index: found[index]) if found else None
 
 
 def _thin(items: Sequence[Any], limit: int, kept: int | None = None) -> list[Any]:

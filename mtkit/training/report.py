@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from mtkit.checkpoint.model_folder import read_model_config
-from mtkit.checkpoint.run_folder import RECIPE_NAME, REPORT_NAME, RunFolder, RunRecord, Validation
+from mtkit.checkpoint.run_folder import (
+    RECIPE_NAME,
+    REPORT_NAME,
+    RunFolder,
+    RunRecord,
+    Validation,
+    find_best,
+    list_validations,
+)
 from mtkit.config.model_folder import ModelFolderConfig
 from mtkit.corpus.language_tags import show_direction
 from mtkit.errors import MtkitError
@@ -46,12 +54,15 @@ def build_report(run: RunFolder, *, is_finished: bool, model_scores: Validation 
         ModelError: A file of the run is missing or damaged.
     """
     record, best_metric = run.read_record(), run.read_recipe().training.best_metric
+    records = run.read_metrics()
+    best = find_best(list_validations(records), best_metric)
     data = {
         "name": "/".join(run.path.resolve().parts[-2:]),
-        "records": run.read_metrics(),
+        "records": records,
         "recipe": (run.path / RECIPE_NAME).read_text(encoding="utf-8"),
         "facts": _facts(record, read_model_config(run.path)),
         "best_metric": best_metric,
+        "best_step": None if best is None else best.step,
         "is_finished": is_finished,
         "max_steps": record.max_steps,
         "model_scores": None if model_scores is None else model_scores.model_dump(),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtkit.checkpoint.checkpoint import CheckpointWriter, find_last_checkpoint, read_snapshot, rotate_checkpoints
 from mtkit.checkpoint.model_folder import WEIGHTS_NAME
-from mtkit.checkpoint.run_folder import CheckpointState, MicroBatch, RunFolder, Tally, Validation
+from mtkit.checkpoint.run_folder import CheckpointState, MicroBatch, RunFolder, Tally, find_best, list_validations
 from mtkit.checkpoint.weights import check_weights
 from mtkit.config.training import TrainingSection
 from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, DeviceError, first_line
@@ -298,12 +298,9 @@ class Trainer:
 
     def _validations_since_best(self) -> int:
         """Return how many validations came after the best one, by the records of the run."""
-        ranks = []
-        if self.processes.is_main:
-            records = [record for record in self.run.read_metrics() if record["kind"] == "validation"]
-            validations = [Validation(**{name: record[name] for name in Validation.model_fields}) for record in records]
-            ranks = [validation.rank(self.training.best_metric) for validation in validations]
-        return self.processes.share(len(ranks) - 1 - ranks.index(max(ranks)) if ranks else 0)
+        validations = list_validations(self.run.read_metrics()) if self.processes.is_main else []
+        best = find_best(validations, self.training.best_metric)
+        return self.processes.share(len(validations) - 1 - validations.index(best) if best is not None else 0)
 
     def _save(self, writer: CheckpointWriter) -> None:
         started = time.perf_counter()

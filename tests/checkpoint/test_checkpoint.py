@@ -22,6 +22,7 @@ from mtkit.checkpoint.run_folder import (
     CheckpointState,
     RunFolder,
     Validation,
+    find_best,
     find_config_folder,
     find_model,
     rank_checkpoints,
@@ -341,3 +342,11 @@ def test_the_best_come_first_and_among_equals_those_of_the_lower_loss(run, metri
     for step, (bleu, loss) in scores.items():
         save_checkpoint(run, snapshot(), state(step, bleu, loss))
     assert [run.read_state(folder).step for folder in rank_checkpoints(run, metric)] == ranked
+
+
+@pytest.mark.parametrize(("metric", "best"), [("bleu", 3), ("loss", 2)])
+def test_the_best_validation_is_the_first_best_by_the_metric_then_by_the_loss(metric, best):
+    scores = [(10.0, 3.0), (30.0, 2.5), (20.0, 2.0), (30.0, 2.25), (30.0, 2.25), (10.0, 2.0)]
+    validations = [Validation(step=n, loss=loss, bleu=bleu, chrf=1.0) for n, (bleu, loss) in enumerate(scores)]
+    assert find_best(validations, metric).step == best
+    assert find_best([], metric) is None
