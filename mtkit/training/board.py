@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import socket
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -12,7 +14,7 @@ from mtkit.runtime import console
 
 
 class Board:
-    """Writes event files for TensorBoard; once they cannot be written, that is told, and no more are.
+    """Writes an event file for TensorBoard; once it cannot be written, that is told, and no more is.
 
     Args:
         run: The run.
@@ -22,42 +24,43 @@ class Board:
     def __init__(self, run: RunFolder, step: int) -> None:
         self._folder = run.path / "tensorboard"
         self._writer: Any = None
-        self._honest_hook = threading.excepthook
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            from tensorboard.summary.writer.record_writer import RecordWriter
         except ImportError:
             return
-        # TensorBoard writes in a thread, whose error comes back by `flush`: it need not print a traceback too.
-        threading.excepthook = self._pass_over
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
         try:
-            self._writer = SummaryWriter(str(self._folder), purge_step=step + 1)
+            self._folder.mkdir(exist_ok=True)
+            self._writer = RecordWriter((self._folder / name).open("ab"))
         except OSError as exc:
             self._give_up(exc)
+        self._write(step + 1, file_version="brain.Event:2")
+        self._write(step + 1, session_log={"status": "START"})
 
     def record(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Write the numbers among the values of a record."""
-        if self._writer is None:
-            return
-        try:
-            for name, value in values.items():
-                if isinstance(value, (int, float)):
-                    self._writer.add_scalar(f"{kind}/{name}", value, step)
-            self._writer.flush()
-        except OSError as exc:
-            self._give_up(exc)
+        numbers = {name: value for name, value in values.items() if isinstance(value, (int, float))}
+        shown = [{"tag": f"{kind}/{name}", "simple_value": value} for name, value in numbers.items()]
+        self._write(step, summary={"value": shown})
 
     def close(self) -> None:
-        """End the files."""
+        """End the file."""
         if self._writer is not None:
             with suppress(OSError):  # all was flushed
                 self._writer.close()
         self._writer = None
-        threading.excepthook = self._honest_hook
+
+    def _write(self, step: int, **content: Any) -> None:
+        if self._writer is None:
+            return
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        try:
+            self._writer.write(Event(wall_time=time.time(), step=step, **content).SerializeToString())
+            self._writer.flush()
+        except OSError as exc:
+            self._give_up(exc)
 
     def _give_up(self, exc: OSError) -> None:
-        self._writer = None
+        self.close()
         console.warn(f"no more is written for TensorBoard: {exc.strerror or exc}: {self._folder}")
-
-    def _pass_over(self, args: threading.ExceptHookArgs) -> None:
-        if not (isinstance(args.exc_value, OSError) and type(args.thread).__module__.startswith("tensorboard.")):
-            self._honest_hook(args)

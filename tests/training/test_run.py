@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -18,6 +17,7 @@ from mtkit.checkpoint.model_folder import load_model
 from mtkit.checkpoint.run_folder import RunFolder, rank_checkpoints
 from mtkit.checkpoint.weights import read_tensors
 from mtkit.errors import ModelError, OutputError, RecipeError
+from mtkit.training.board import Board
 from mtkit.training.log import TrainingLog
 from mtkit.training.parallel import TrainedModel
 from mtkit.training.run import train_model
@@ -410,12 +410,26 @@ def test_a_line_of_metrics_ends_with_a_line_feed_only(run):
     assert run.read_metrics()[-1] == odd
 
 
-@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_tensorboard_shows_what_is_recorded_and_forgets_what_a_resumed_run_makes_again(run, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    records = [record for record in run.read_metrics() if record["kind"] == "train"]
+    told = RunFolder(tmp_path)
+    for step, part in ((0, records), (10, records[2:])):
+        board = Board(told, step)
+        for record in part:
+            board.record("train", record["step"], record)
+        board.close()
+    for path in (run.path, tmp_path):
+        events = accumulator.EventAccumulator(str(path / "tensorboard"))
+        events.Reload()
+        shown = [(event.step, event.value) for event in events.Scalars("train/loss")]
+        assert shown == [(record["step"], pytest.approx(record["loss"])) for record in records]
+
+
 def test_what_tensorboard_cannot_write_is_told_once_and_stops_nothing(
     corpus_path, make_recipe, tmp_path, monkeypatch, capfd
 ):
     record_writer = pytest.importorskip("tensorboard.summary.writer.record_writer").RecordWriter
-    hook = threading.excepthook
     written = []
 
     def write(self, data):
@@ -430,7 +444,6 @@ def test_what_tensorboard_cannot_write_is_told_once_and_stops_nothing(
     said = capfd.readouterr().err
     assert said.count("warning: no more is written for TensorBoard: No space left on device") == 1
     assert "Traceback" not in said
-    assert threading.excepthook is hook
 
 
 def test_metrics_that_cannot_be_written_are_told_with_their_place(corpus_path, make_recipe, tmp_path, monkeypatch):
