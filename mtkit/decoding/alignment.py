@@ -22,11 +22,11 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from mtkit.config.model import ModelConfig
 from mtkit.corpus.spm_file import ModelKind, SpmFile
 from mtkit.corpus.tokenizer import Tokenizer
+from mtkit.decoding.inference import pad_ids
 from mtkit.decoding.splitting import UNSPACED
 from mtkit.errors import RecipeError
 
@@ -92,8 +92,7 @@ def weigh(
     """
     config = model.config
     num_tags = [0] * len(src_ids) if num_tags is None else num_tags
-    inputs = [torch.tensor([config.decoder_start_id, *target], dtype=torch.int64) for target in targets]
-    tgt_ids = pad_sequence(inputs, batch_first=True, padding_value=config.pad_id).to(src_ids.device)
+    tgt_ids = pad_ids([[config.decoder_start_id, *target] for target in targets], config.pad_id, src_ids.device)
     # (batch, num_heads, 1 + tgt_len, src_len)
     weights = model.attend_source(tgt_ids, *model.encode(src_ids), None if layer is None else layer - 1)
     mean = weights.float().mean(1)

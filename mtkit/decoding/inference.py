@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from mtkit.checkpoint.model_folder import LoadedModel, load_model
 from mtkit.decoding.ensemble import Ensemble
@@ -43,6 +45,12 @@ def load_for_inference(
     loaded = load_model(path, place)
     prepare_for_inference(loaded.model, resolved)
     return loaded
+
+
+def pad_ids(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Tensor:
+    """Return token ids as a model takes them: `(batch, longest)` int64, padded behind."""
+    tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
+    return pad_sequence(tensors, batch_first=True, padding_value=pad_id).to(device)
 
 
 @contextmanager

@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from mtkit.config.decoding import DecodingSection
 from mtkit.decoding.batches import WINDOW_BATCHES, Batcher
 from mtkit.decoding.ensemble import Ensemble
-from mtkit.decoding.inference import inferring
+from mtkit.decoding.inference import inferring, pad_ids
 from mtkit.decoding.lengths import length_penalty
 from mtkit.decoding.lines import clean_source
 from mtkit.decoding.request import Request, to_request
@@ -204,9 +203,8 @@ class Scorer:
 
     def _force(self, batch: Sequence[_Ids]) -> list[list[float]]:
         """Return the log-probabilities of the targets of a batch."""
-        rows = [torch.tensor(pair.source, dtype=torch.int64) for pair in batch]
+        src_ids = pad_ids([pair.source for pair in batch], self.model.config.pad_id, self.model.device)
         with inferring(self.model, self._precision):
-            src_ids = pad_sequence(rows, batch_first=True, padding_value=self.model.config.pad_id).to(self.model.device)
             return force(self.model, src_ids, [pair.target for pair in batch])
 
     def _check_lengths(self, src_len: int, tgt_len: int) -> None:
@@ -246,8 +244,8 @@ def force(model: Transformer | Ensemble, src_ids: Tensor, targets: Sequence[Sequ
         ModelError: The model's probabilities are not numbers.
     """
     config = model.config
-    rows = [torch.tensor([config.decoder_start_id, *target, config.eos_id], dtype=torch.int64) for target in targets]
-    tgt_ids = pad_sequence(rows, batch_first=True, padding_value=config.pad_id).to(src_ids.device)
+    rows = [[config.decoder_start_id, *target, config.eos_id] for target in targets]
+    tgt_ids = pad_ids(rows, config.pad_id, src_ids.device)
     lengths = torch.tensor([len(target) + 1 for target in targets], device=src_ids.device)
     is_real = torch.arange(tgt_ids.size(1) - 1, device=src_ids.device) < lengths.unsqueeze(1)  # (batch, tgt_len)
     labels = tgt_ids[:, 1:][is_real]

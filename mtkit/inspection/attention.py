@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
+from mtkit.decoding.inference import pad_ids
 from mtkit.model.transformer import AttentionKind, Transformer
 
 
@@ -53,7 +53,7 @@ def record_attention(
         assert layer == len(found[kind])
         found[kind].append(weights)
 
-    src_ids, tgt_ids = (pad_ids(rows, model) for rows in (sources, targets))
+    src_ids, tgt_ids = (pad_ids(rows, model.config.pad_id, model.device) for rows in (sources, targets))
     model.decode(tgt_ids, *model.encode(src_ids, record), record)
     # (batch, layers, num_heads, queries, keys)
     encoder, decoder, cross = (torch.stack(found[kind], 1).float().cpu() for kind in ("encoder", "decoder", "cross"))
@@ -65,13 +65,6 @@ def record_attention(
         )
         for place, (source, target) in enumerate(zip(sources, targets, strict=True))
     ]
-
-
-def pad_ids(rows: Sequence[Sequence[int]], model: Transformer) -> Tensor:
-    """Return token ids as a model takes them: `(batch, longest)` int64, padded behind, on its device."""
-    tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
-    padded = pad_sequence(tensors, batch_first=True, padding_value=model.config.pad_id)
-    return padded.to(model.device)
 
 
 def select(weights: Tensor, layer: int | None = None, head: int | None = None) -> Tensor:

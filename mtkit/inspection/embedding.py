@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.tokenizer import Tokenizer
 from mtkit.decoding.batches import WINDOW_BATCHES, Batcher
-from mtkit.decoding.inference import load_for_inference
+from mtkit.decoding.inference import load_for_inference, pad_ids
 from mtkit.decoding.sources import SourceReader
 from mtkit.errors import RecipeError
 from mtkit.model.transformer import Transformer
@@ -222,9 +222,8 @@ class Embedder:
     @torch.inference_mode()
     def _pool(self, batch: Sequence[_Segment]) -> list[Tensor]:
         """Return the vectors of a batch of segments: each `(d_model,)` float32, on the CPU."""
-        rows = [torch.tensor(segment.token_ids, dtype=torch.int64) for segment in batch]
-        src_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.tokenizer.pad_id)
-        states, _ = self.model.encode(src_ids.to(self.model.device))
+        src_ids = pad_ids([segment.token_ids for segment in batch], self.tokenizer.pad_id, self.model.device)
+        states, _ = self.model.encode(src_ids)
         states = states.float()  # (batch, src_len, d_model)
         first = torch.tensor([segment.num_tags for segment in batch], device=self.model.device)
         lengths = torch.tensor([segment.num_tokens for segment in batch], device=self.model.device)

@@ -13,11 +13,11 @@ from mtkit.checkpoint.model_folder import LoadedModel
 from mtkit.config.decoding import DecodingSection
 from mtkit.decoding.alignment import AlignmentStep, Links, link_words, take_step
 from mtkit.decoding.batches import Batcher
+from mtkit.decoding.inference import pad_ids
 from mtkit.decoding.lines import clean_source
 from mtkit.decoding.scoring import MAX_TOKENS
 from mtkit.decoding.sources import SourceReader
 from mtkit.errors import DataError
-from mtkit.inspection.attention import pad_ids
 from mtkit.inspection.links import GoldLinks, LinkScore, score_agreement, score_links
 from mtkit.inspection.words import WordKind, find_words_of
 from mtkit.model.transformer import AttentionKind, Transformer
@@ -160,8 +160,9 @@ def _weigh(model: Transformer, layers: Collection[int | None], pairs: Sequence[_
             if None in layers:
                 found[None] = found[None] + mean if number else mean
 
-    src_ids = pad_ids([pair.source for pair in pairs], model)
-    tgt_ids = pad_ids([[model.config.decoder_start_id, *pair.target] for pair in pairs], model)
+    config = model.config
+    src_ids = pad_ids([pair.source for pair in pairs], config.pad_id, model.device)
+    tgt_ids = pad_ids([[config.decoder_start_id, *pair.target] for pair in pairs], config.pad_id, model.device)
     model.decode(tgt_ids, *model.encode(src_ids), record)
     if None in found:
         found[None] = found[None] / model.config.num_decoder_layers
