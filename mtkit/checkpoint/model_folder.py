@@ -22,7 +22,7 @@ from mtkit.checkpoint.weights import load_weights, read_tensors, write_tensors
 from mtkit.config.model_folder import MODEL_FORMAT_VERSION, ModelFolderConfig
 from mtkit.corpus.tokenizer import Tokenizer, load_tokenizers, save_tokenizers
 from mtkit.errors import ModelError, writing
-from mtkit.runtime.files import atomic_folder
+from mtkit.runtime.files import atomic_folder, read_json
 from mtkit.version import __version__
 
 if TYPE_CHECKING:
@@ -89,11 +89,11 @@ def read_model_config(folder: Path) -> ModelFolderConfig:
     """
     path = folder / CONFIG_NAME
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
         version = raw["format_version"]
     except FileNotFoundError as exc:
         raise ModelError("not a model folder", at=folder, fix="give a folder that mtkit train made") from exc
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError) as exc:
         raise ModelError("config.json is damaged or not mtkit's", at=path, fix="copy the folder again, whole") from exc
     if isinstance(version, int) and version > MODEL_FORMAT_VERSION:
         raise ModelError(

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from mtkit.checkpoint.model_folder import CONFIG_NAME, WEIGHTS_NAME
 from mtkit.config.loading import load_recipe
@@ -31,7 +31,7 @@ from mtkit.config.recipe import Recipe
 from mtkit.config.section import Section
 from mtkit.errors import ModelError, RecipeError
 from mtkit.runtime import console
-from mtkit.runtime.files import write_json
+from mtkit.runtime.files import read_json, write_json
 
 RUN_FORMAT_VERSION = 3
 RUN_NAME = "run.json"
@@ -336,7 +336,7 @@ def find_model(path: Path) -> tuple[Path, Path]:
 
 def _read_section(kind: type[Any], path: Path, fix: str) -> Any:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
         version = raw.get("format_version")
         if isinstance(version, int) and version != RUN_FORMAT_VERSION:
             is_newer = version > RUN_FORMAT_VERSION
@@ -348,5 +348,5 @@ def _read_section(kind: type[Any], path: Path, fix: str) -> Any:
         return kind.model_validate(raw)
     except OSError as exc:
         raise ModelError(f"the file cannot be read: {exc.strerror or exc}", at=path, fix=fix) from exc
-    except (ValueError, AttributeError, ValidationError) as exc:
+    except ValueError as exc:
         raise ModelError("the file is damaged", at=path, fix=fix) from exc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +25,7 @@ from mtkit.config.model import Preset
 from mtkit.config.recipe import Recipe
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
-from mtkit.runtime.files import hash_file, write_json
+from mtkit.runtime.files import hash_file, read_json, write_json
 
 if TYPE_CHECKING:
     from mtkit.corpus.store import PreparedCorpus
@@ -178,10 +177,9 @@ def _score(recipe: Recipe, output: Path, hypotheses: Sequence[str], corpus: Prep
 
 def _read_scores(output: Path) -> dict[str, Any]:
     try:
-        value = json.loads((output / SCORES_NAME).read_text(encoding="utf-8"))
+        return read_json(output / SCORES_NAME)
     except (OSError, ValueError):
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _read_record(output: Path, step: str) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mtkit.errors import DataError
-from mtkit.runtime.files import write_json
+from mtkit.runtime.files import read_json, write_json
 
 FORMAT = "mtkit prepared corpus"
 FORMAT_VERSION = 1
@@ -95,12 +94,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise DataError("no such prepared corpus", at=folder, fix=fix)
     path = folder / MANIFEST_FILE
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
     except FileNotFoundError as exc:
         raise DataError("not a prepared corpus: it has no manifest.json", at=folder, fix=fix) from exc
     except (OSError, ValueError) as exc:
         raise DataError(f"cannot read the manifest: {exc}", at=path, fix="prepare the corpus again") from exc
-    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+    if raw.get("format") != FORMAT:
         raise DataError("not a prepared corpus: its manifest is another program's", at=folder, fix=fix)
     version = raw.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
@@ -128,7 +127,6 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 def is_prepared_corpus(folder: Path) -> bool:
     """Return whether a folder holds a manifest of ours, of whatever version."""
     try:
-        raw = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        return read_json(folder / MANIFEST_FILE).get("format") == FORMAT
     except (OSError, ValueError):
         return False
-    return isinstance(raw, dict) and raw.get("format") == FORMAT

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mtkit.checkpoint.model_folder import CONFIG_NAME
 from mtkit.config.model import ModelConfig
 from mtkit.errors import ModelError
+from mtkit.runtime.files import read_json
 
 GENERATION_NAME = "generation_config.json"
 
@@ -238,13 +239,10 @@ def build_marian_config(config: ModelConfig) -> tuple[dict[str, Any], dict[str, 
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError as exc:
         raise ModelError(
             f"no {path.name} here", at=path.parent, fix="give the folder of a Marian model, or its name on the hub"
         ) from exc
     except (OSError, ValueError) as exc:
-        raise ModelError("not JSON", at=path, fix="copy the model again, whole") from exc
-    if not isinstance(raw, dict):
-        raise ModelError("not an object of JSON", at=path, fix="copy the model again, whole")
-    return raw
+        raise ModelError("not a JSON object", at=path, fix="copy the model again, whole") from exc

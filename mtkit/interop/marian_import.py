@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from mtkit.interop.marian_weights import from_marian
 from mtkit.interop.output import write_plain_model
 from mtkit.interop.restricted_weights import read_pickled_tensors
 from mtkit.model.transformer import build_model
+from mtkit.runtime.files import read_json
 from mtkit.version import __version__
 
 PICKLE_NAME = "pytorch_model.bin"
@@ -99,7 +99,7 @@ def _refuse_same(folder: Path, output: Path) -> None:
     """Refuse to write over a model that mtkit did not make: its folder has files of the same names."""
     path = output / CONFIG_NAME
     try:
-        is_ours = not path.exists() or "mtkit_version" in json.loads(path.read_text(encoding="utf-8"))
+        is_ours = not path.exists() or "mtkit_version" in read_json(path)
     except (OSError, ValueError):
         is_ours = False
     if output.resolve() == folder.resolve() or not is_ours:
@@ -175,10 +175,8 @@ def _check_tokenizers(tokenizers: tuple[Tokenizer, Tokenizer], config: ModelConf
 def _find_languages(folder: Path) -> tuple[str | None, str | None]:
     """Return the languages that `tokenizer_config.json` names."""
     try:
-        raw = json.loads((folder / TOKENIZER_NAME).read_text(encoding="utf-8"))
+        raw = read_json(folder / TOKENIZER_NAME)
     except (OSError, ValueError):
-        raw = None
-    if not isinstance(raw, dict):
         return None, None
     source, target = (raw.get(name) for name in ("source_lang", "target_lang"))
     return (source if isinstance(source, str) else None, target if isinstance(target, str) else None)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mtkit.checkpoint.model_folder import ModelParts
 from mtkit.interop.output import refuse_foreign, refuse_other
-from mtkit.runtime.files import hash_file, write_json
+from mtkit.runtime.files import hash_file, read_json, write_json
 from mtkit.version import __version__
 
 RECORD_NAME = "mtkit.json"
@@ -63,7 +62,6 @@ def write_record(folder: Path, parts: ModelParts, made_from: dict[str, Any], **v
 def read_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of an export, None where there is none or it is damaged."""
     try:
-        record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        return read_json(folder / RECORD_NAME)
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) else None

@@ -84,6 +84,19 @@ def write_json(value: Any, path: Path) -> None:
         temporary.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file holds.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It holds something else.
+    """
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(value, dict):
+        return value
+    raise ValueError("not a JSON object")
+
+
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mtkit.errors import OutputError
-from mtkit.runtime.files import atomic_file, atomic_folder, hash_file, write_json
+from mtkit.runtime.files import atomic_file, atomic_folder, hash_file, read_json, write_json
 
 
 def names(folder):
@@ -138,7 +138,14 @@ def test_json_keeps_other_scripts_readable(tmp_path):
     write_json({"text": "Grüße 你好"}, tmp_path / "file.json")
     text = (tmp_path / "file.json").read_text(encoding="utf-8")
     assert "Grüße 你好" in text
-    assert json.loads(text) == {"text": "Grüße 你好"}
+    assert json.loads(text) == read_json(tmp_path / "file.json") == {"text": "Grüße 你好"}
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b'{"a": 1', b"\xff{}"])
+def test_what_is_no_json_object_is_a_value_error(tmp_path, content):
+    (tmp_path / "file.json").write_bytes(content)
+    with pytest.raises(ValueError):
+        read_json(tmp_path / "file.json")
 
 
 def test_a_hash_is_that_of_the_bytes(tmp_path):
