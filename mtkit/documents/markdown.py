@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mtkit.documents.document import Document, Protected, TranslatedSegment
@@ -46,29 +46,44 @@ def read_markdown(content: bytes, language: str | None = None) -> Document:
     return _MarkdownDocument(text, encoding, language)
 
 
+@dataclass(frozen=True)
+class _Home:
+    """Where a block stands.
+
+    Attributes:
+        run: The index of its run.
+        is_html: Whether it is written as HTML.
+        is_inner: Whether it is inside a protected stretch: the description of an image, an attribute of HTML.
+    """
+
+    run: int
+    is_html: bool
+    is_inner: bool = False
+
+
 class _MarkdownDocument(SpanDocument):
     def __init__(self, text: str, encoding: str, language: str | None) -> None:
         # The segments, by index, whose translation was not written when the document was rendered last.
         self.unwritten: list[int] = []
         self._runs = read_runs(text)
-        # The run of each block, by the block's first character and its last.
-        self._run_of: dict[tuple[int, int], int] = {}
-        # The segments inside a protected stretch: descriptions of images, attributes of HTML.
-        self._inner: set[tuple[int, int]] = set()
-        # Blocks that are written as HTML, by the same.
-        self._attributes: set[tuple[int, int]] = set()
         lines = LineNumbers(text)
-        blocks = []
+        found: list[tuple[Block, _Home]] = []
         for number, run in enumerate(self._runs):
-            attributes = list(_build_attribute_blocks(text, run, lines))
-            self._attributes.update((block.start, block.end) for block in attributes)
-            inner = [*_build_blocks(text, run, run.alts, lines, language), *attributes]
-            self._inner.update((unit.start, unit.end) for block in inner for unit in block.units)
-            own = _build_html_blocks if run.kind == "Html" else _build_own_blocks
-            for block in [*own(text, run, lines, language), *inner]:
-                blocks.append(block)
-                self._run_of[block.start, block.end] = number
-        super().__init__(text, encoding, blocks)
+            is_html = run.kind == "Html"
+            own = _build_html_blocks if is_html else _build_own_blocks
+            found += [(block, _Home(number, is_html)) for block in own(text, run, lines, language)]
+            alts = _build_blocks(text, run, run.alts, lines, language)
+            found += [(block, _Home(number, is_html, is_inner=True)) for block in alts]
+            attributes = _build_attribute_blocks(text, run, lines)
+            found += [(block, _Home(number, is_html=True, is_inner=True)) for block in attributes]
+        super().__init__(text, encoding, [block for block, _ in found])
+        homes = {(block.start, block.end): home for block, home in found}
+        # Of each block.
+        self._homes = [homes[block.start, block.end] for block in self.blocks]
+        # Of each segment.
+        self._units = [
+            (unit, home) for block, home in zip(self.blocks, self._homes, strict=True) for unit in block.units
+        ]
 
     def render_text(self, translations: Sequence[TranslatedSegment | None]) -> str:
         """Return the document's text with translations in it, its structure as it was.
@@ -92,10 +107,9 @@ class _MarkdownDocument(SpanDocument):
             hopeless = {number for number in wrong if number in escaped or self._runs[number].kind == "Html"}
             self._clear(chosen, hopeless)
             escaped |= wrong
-            for index, block in enumerate(blocks):
-                is_html = (block.start, block.end) in self._attributes or self._runs[self._number(block)].kind == "Html"
-                if self._number(block) in wrong and not is_html:
-                    blocks[index] = replace(block, escape=escape_all)
+            for index, home in enumerate(self._homes):
+                if home.run in wrong and not home.is_html:
+                    blocks[index] = replace(blocks[index], escape=escape_all)
         else:
             # Every try has mended something; what is left is more than a few odd blocks.
             self._clear(chosen, set(range(len(self._runs))))
@@ -108,9 +122,6 @@ class _MarkdownDocument(SpanDocument):
                 f"{', '.join(places[:5])}{more}"
             )
         return written
-
-    def _number(self, block: Block) -> int:
-        return self._run_of[block.start, block.end]
 
     def _find_wrong(self, written: str, translations: Sequence[TranslatedSegment | None]) -> set[int]:
         """Return the runs that are not read again as they were meant.
@@ -141,15 +152,12 @@ class _MarkdownDocument(SpanDocument):
     def _find_changed(
         self, translations: Sequence[TranslatedSegment | None]
     ) -> dict[int, list[tuple[Unit, TranslatedSegment]]]:
-        """Return the translated segments of each run."""
+        """Return the translated segments of each run in which there are any; those of its own text alone."""
         changed: dict[int, list[tuple[Unit, TranslatedSegment]]] = {}
-        index = 0
-        for block in self.blocks:
-            for unit in block.units:
-                translation = translations[index]
-                if translation is not None and not is_same(translation, unit.segment):
-                    changed.setdefault(self._number(block), []).append((unit, translation))
-                index += 1
+        for (unit, home), translation in zip(self._units, translations, strict=True):
+            if translation is not None and not is_same(translation, unit.segment):
+                own = changed.setdefault(home.run, [])
+                own += [] if home.is_inner else [(unit, translation)]
         return changed
 
     def _expect(self, number: int, changed: list[tuple[Unit, TranslatedSegment]]) -> str:
@@ -158,8 +166,6 @@ class _MarkdownDocument(SpanDocument):
         place = run.start
         slots: list[Slot] = []
         for unit, translation in changed:
-            if (unit.start, unit.end) in self._inner:
-                continue
             slots += _clip(run.slots, place, unit.start)
             found = match_slots(translation, unit.slots)
             texts = [part.text if isinstance(part, Protected) else part for part in translation]
@@ -169,13 +175,10 @@ class _MarkdownDocument(SpanDocument):
 
     def _clear(self, translations: list[TranslatedSegment | None], numbers: set[int]) -> None:
         """Take the translations of runs away."""
-        index = 0
-        for block in self.blocks:
-            for _ in block.units:
-                if self._number(block) in numbers and translations[index] is not None:
-                    translations[index] = None
-                    self.unwritten.append(index)
-                index += 1
+        for index, (_, home) in enumerate(self._units):
+            if home.run in numbers and translations[index] is not None:
+                translations[index] = None
+                self.unwritten.append(index)
 
 
 def _build_own_blocks(text: str, run: Run, lines: LineNumbers, language: str | None) -> Iterable[Block]:
