@@ -268,37 +268,55 @@ def _leave(offset: int, taken: Sequence[Span]) -> int:
 
 
 def _insert(source: str, target: str, offset: int, items: Sequence[Hidden]) -> Insertion:
-    """Return what to put at a place: what stands alone, or encloses nothing there, brings the white space that it had.
-
-    Between words there is some too on a side where it had none, but stood beside a mark, as in `the dog <img>.`.
-    """
-    ends = Counter(item.part.pair for item in items)
-    alone = [n for n, item in enumerate(items) if item.part.kind == "standalone" or ends[item.part.pair] == 2]
-    parts: list[str | Protected] = []
+    """Return what to put at a place: stretches with white space, which may take the place of that of the target."""
+    alone = _find_alone(items)
+    # A tag that encloses words goes before the first of them, not behind the word before it.
+    opens = offset > 0 and items[0].part.kind == "open" and 0 not in alone
     last = offset
-    opens = offset > 0 and items[0].part.kind == "open" and alone[:1] != [0]
     if opens or (alone and offset > 0):
-        while last < len(target) and target[last].isspace():
-            last += 1
-    if opens:  # an opening tag goes before a word, not behind one
-        last = offset if last == len(target) else last
-        parts += [target[offset:last]] if last > offset else []
+        last = len(target) - len(target[offset:].lstrip())
+    if opens and last == len(target):
+        last = offset
+    spaces = _find_spaces(source, target, (offset, last), items, alone)
+    parts: list[str | Protected] = []
+    if opens:
+        spaces -= set(alone[:1])
+        parts.append(target[offset:last])
+    for number, item in enumerate(items):
+        parts += [" ", item.part] if number in spaces else [item.part]
+    return offset, last, (*parts, " ") if len(items) in spaces else tuple(parts)
+
+
+def _find_alone(items: Sequence[Hidden]) -> list[int]:
+    """Return which of the stretches at one place stand alone there, or enclose nothing."""
+    ends = Counter(item.part.pair for item in items)
+    return [n for n, item in enumerate(items) if item.part.kind == "standalone" or ends[item.part.pair] == 2]
+
+
+def _find_spaces(source: str, target: str, span: Span, items: Sequence[Hidden], alone: Sequence[int]) -> set[int]:
+    """Return before which of the stretches at one place a space goes; their number stands for behind the last.
+
+    Those that stand alone bring the white space that they had. Between words there is some too on a side where they had
+    none, but stood beside a mark, as in `the dog <img>.`.
+
+    Args:
+        source: Where they stood.
+        target: The translation.
+        span: What they take the place of.
+        items: The stretches.
+        alone: Which of them stand alone.
+    """
     if not alone:
-        return offset, last, (*parts, *(item.part for item in items))
-    head, tail = items[alone[0]], items[alone[-1]]
-    is_apart = (last > offset or offset in (0, len(target))) and all(map(str.isalnum, target[last : last + 1]))
-    is_apart = is_apart and all(map(str.isalnum, target[max(0, offset - 1) : offset]))
+        return set()
+    (start, end), first, last = span, alone[0], alone[-1]
+    head, tail = items[first], items[last]
+    beside = target[max(0, start - 1) : start] + target[end : end + 1]
+    is_apart = (end > start or start in (0, len(target))) and all(map(str.isalnum, beside))
     leads = head.space_before or (is_apart and tail.space_after and _is_free(source, head.offset, -1))
     follows = tail.space_after or (is_apart and not tail.is_break and _is_free(source, tail.offset, 1))
-    for number, item in enumerate(items):
-        if number == alone[0] and leads and offset > 0 and not opens:
-            parts.append(" ")
-        parts.append(item.part)
-        if number == alone[-1]:
-            parts += [" "] if follows and last < len(target) else []
-        elif alone[0] <= number < alone[-1] and _are_parted(source, item, items[number + 1]):
-            parts.append(" ")
-    return offset, last, tuple(parts)
+    spaces = {n + 1 for n in range(first, last) if _are_parted(source, items[n], items[n + 1])}
+    spaces |= {first} if leads and start > 0 else set()
+    return spaces | ({last + 1} if follows and end < len(target) else set())
 
 
 def _are_parted(source: str, item: Hidden, following: Hidden) -> bool:

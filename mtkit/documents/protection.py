@@ -74,43 +74,50 @@ def mask_segment(segment: Segment) -> Masked:
     """Return a segment as the model reads it."""
     parts = protect_placeholders(segment.parts)
     first, last = _peel(parts)
-    text = ""
-    shown: list[Protected] = []
-    places: list[int] = []
-    hidden: list[Hidden] = []
-    behind = _find_spaces_behind(parts[:last])
-    is_closed = follows_hidden = False  # whether a tag was closed right here, and whether anything was taken out
-    for index, part in enumerate(parts[first:last], first):
-        if isinstance(part, str):
-            text += part.lstrip() if follows_hidden and text[-1:].isspace() else part
-        elif part.shown:
-            places.append(len(text))
-            shown.append(part)
-            text += part.shown
-        else:
-            after = behind[index]
-            following = parts[index + 1] if index + 1 < last else ""
-            is_parted = isinstance(following, str) and following[:1].isspace()
-            hidden.append(Hidden(part, len(text), text[-1:].isspace(), after, is_parted))
-            is_break = part.kind == "standalone" or (is_closed and part.kind == "open")
-            if is_break and text and not text[-1].isspace() and text[-1] != _GAP and not after:
-                text += _GAP  # what it parted stays two words
-        is_hidden = isinstance(part, Protected) and not part.shown
-        is_closed = is_hidden and (is_closed or (isinstance(part, Protected) and part.kind == "close"))
-        follows_hidden = is_hidden
+    text, shown, hidden = _take_out(parts[:last], first)
     core = text.strip(_BLANKS)
     start = len(text) - len(text.lstrip(_BLANKS))
     end = start + len(core)
-    moved = tuple(replace(item, offset=min(max(item.offset - start, 0), len(core))) for item in hidden)
     # Blanks between the text and what stands alone beside it go with that.
     alone = [item.offset for item in hidden if item.part.kind == "standalone"]
     leading = "" if any(place < start for place in alone) else text[:start]
     trailing = "" if any(place > end for place in alone) else text[end:]
-    lead = (*parts[:first], leading.replace(_GAP, ""))
-    trail = (trailing.replace(_GAP, ""), *parts[last:])
-    names = tuple(part.shown for part in shown)
-    shown_at = tuple(place - start for place in places)
-    return Masked(core.replace(_GAP, " "), tuple(shown), names, shown_at, moved, (lead, trail), parts)
+    return Masked(
+        text=core.replace(_GAP, " "),
+        shown=tuple(part for _, part in shown),
+        names=tuple(part.shown for _, part in shown),
+        places=tuple(place - start for place, _ in shown),
+        hidden=tuple(replace(item, offset=min(max(item.offset - start, 0), len(core))) for item in hidden),
+        margins=((*parts[:first], leading.replace(_GAP, "")), (trailing.replace(_GAP, ""), *parts[last:])),
+        parts=parts,
+    )
+
+
+def _take_out(parts: Sequence[str | Protected], first: int) -> tuple[str, list[tuple[int, Protected]], list[Hidden]]:
+    """Return the text of the parts from `first` on, the stretches that it shows, with their places, and all others."""
+    text = ""
+    shown: list[tuple[int, Protected]] = []
+    hidden: list[Hidden] = []
+    behind = _find_spaces_behind(parts)
+    is_closed = follows_hidden = False  # whether a tag was closed right here, and whether anything was taken out
+    for index, part in enumerate(parts[first:], first):
+        if isinstance(part, str):
+            text += part.lstrip() if follows_hidden and text[-1:].isspace() else part
+            is_closed = follows_hidden = False
+        elif part.shown:
+            shown.append((len(text), part))
+            text += part.shown
+            is_closed = follows_hidden = False
+        else:
+            following = parts[index + 1] if index + 1 < len(parts) else ""
+            is_parted = isinstance(following, str) and following[:1].isspace()
+            hidden.append(Hidden(part, len(text), text[-1:].isspace(), behind[index], is_parted))
+            is_break = part.kind == "standalone" or (is_closed and part.kind == "open")
+            if is_break and text and not text[-1].isspace() and text[-1] != _GAP and not behind[index]:
+                text += _GAP  # what it parted stays two words
+            is_closed = is_closed or part.kind == "close"
+            follows_hidden = True
+    return text, shown, hidden
 
 
 def use_stand_ins(masked: Masked) -> Masked:
