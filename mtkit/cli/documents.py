@@ -78,11 +78,15 @@ def translate_file(
         with console.progress("translating", len(document.segments), "segments") if shows else nullcontext() as advance:
             translated = translate_document(document, translator, advance)
         result.write(translated.content)
-    if translated.left:
-        places = ", ".join(dict.fromkeys(translated.left[:_SHOWN_PLACES]))
-        more = ", …" if len(translated.left) > _SHOWN_PLACES else ""
-        console.warn(f"{name}: left untranslated: {places}{more}")
+    _warn_of_left(f"{name}: left untranslated", translated.left)
+    _warn_of_left(f"{name}: left untranslated, {translated.unwritten_because}", translated.unwritten)
     console.say(str(translated.summary))
+
+
+def _warn_of_left(problem: str, places: Sequence[str]) -> None:
+    if places:
+        more = ", …" if len(places) > _SHOWN_PLACES else ""
+        console.warn(f"{problem}: {', '.join(dict.fromkeys(places[:_SHOWN_PLACES]))}{more}")
 
 
 def _compare_languages(options: DocumentOptions, config: ModelFolderConfig) -> None:

@@ -15,7 +15,6 @@ from mtkit.documents.markdown_events import Run, read_runs
 from mtkit.documents.slots import Slot, collapse_blanks, is_same, match_slots
 from mtkit.documents.spans import Block, LineNumbers, SpanDocument, Unit, build_block
 from mtkit.documents.text_file import decode_text
-from mtkit.runtime import console
 
 _MOST_TRIES = 100
 # An attribute that may be another one in a translation.
@@ -62,8 +61,9 @@ class _Home:
 
 
 class _MarkdownDocument(SpanDocument):
+    unwritten_because = "as the Markdown would have changed with the translation"
+
     def __init__(self, text: str, encoding: str, language: str | None) -> None:
-        # The segments, by index, whose translation was not written when the document was rendered last.
         self.unwritten: list[int] = []
         self._runs = read_runs(text)
         lines = LineNumbers(text)
@@ -90,7 +90,7 @@ class _MarkdownDocument(SpanDocument):
 
         What is written is read again. A block that would not be the same block with the translation in it (emphasis
         that no longer is, text that became a list) has all its marks escaped; if that does not help, it keeps its
-        source, and a warning says so.
+        source, and `unwritten` says so.
         """
         chosen = [
             None if each is None or is_same(each, segment) else _move_blanks(each)
@@ -114,13 +114,6 @@ class _MarkdownDocument(SpanDocument):
             # Every try has mended something; what is left is more than a few odd blocks.
             self._clear(chosen, set(range(len(self._runs))))
             written = self.text
-        if self.unwritten:
-            places = list(dict.fromkeys(self.segments[index].place for index in sorted(self.unwritten)))
-            more = f" and {len(places) - 5} more" if len(places) > 5 else ""
-            console.warn(
-                f"left untranslated, as the Markdown would have changed with the translation: "
-                f"{', '.join(places[:5])}{more}"
-            )
         return written
 
     def _find_wrong(self, written: str, translations: Sequence[TranslatedSegment | None]) -> set[int]:

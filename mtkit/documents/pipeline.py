@@ -41,11 +41,15 @@ class HasMarks(Protocol):
 
 @runtime_checkable
 class HasUnwritten(Protocol):
-    """A document that may keep the source of a segment although there is a translation, and warns of it."""
+    """A document that may keep the source of a segment although there is a translation."""
 
     @property
     def unwritten(self) -> Collection[int]:
         """These segments, by their index, in what was rendered last."""
+
+    @property
+    def unwritten_because(self) -> str:
+        """Why there may be any."""
 
 
 @dataclass
@@ -98,12 +102,16 @@ class TranslatedDocument:
     Attributes:
         content: The file.
         summary: What was translated.
-        left: Where the segments stand that were left untranslated.
+        left: Where the segments stand for which there is no translation that keeps what it must.
+        unwritten: Where those stand whose translation the document could not take …
+        unwritten_because: … and why.
     """
 
     content: bytes
     summary: DocumentSummary
     left: tuple[str, ...]
+    unwritten: tuple[str, ...] = ()
+    unwritten_because: str = ""
 
 
 def translate_document(
@@ -147,14 +155,21 @@ def translate_document(
     if isinstance(document, HasMarks):
         document.mark_untranslated(left)
     content = document.render(found)
-    untranslated = {*left, *(document.unwritten if isinstance(document, HasUnwritten) else ())}
+    unwritten = sorted(document.unwritten) if isinstance(document, HasUnwritten) else []
+    untranslated = {*left, *unwritten}
     summary.kept_at_once = len(kept_at_once - untranslated)
     summary.left = len(protected & untranslated)
     summary.kept_on_second_try = len(protected) - summary.kept_at_once - summary.left
     summary.num_failed = len(untranslated) - summary.left
     summary.num_filled = len(masked) - len(untranslated)
     summary.elapsed_seconds = time.monotonic() - started
-    return TranslatedDocument(content, summary, tuple(document.segments[place].place for place in left))
+    return TranslatedDocument(
+        content,
+        summary,
+        left=tuple(document.segments[place].place for place in left),
+        unwritten=tuple(document.segments[place].place for place in unwritten),
+        unwritten_because=document.unwritten_because if isinstance(document, HasUnwritten) else "",
+    )
 
 
 def _fill_again(

@@ -15,7 +15,6 @@ from mtkit.documents.options import DocumentOptions
 from mtkit.documents.placeholders import find_placeholders
 from mtkit.documents.plurals import PluralForms, find_rule, parse_plural_forms
 from mtkit.errors import DataError
-from mtkit.runtime import console
 
 _UTF_8 = "text/plain; charset=UTF-8"
 
@@ -58,11 +57,11 @@ class Catalog(MarkingDocument):
         DataError: The file is damaged, or a translation into another language than the model's.
     """
 
+    unwritten_because = "as a line break would come first or last"
+
     def __init__(self, content: bytes, name: str | Path = "catalog", options: DocumentOptions | None = None) -> None:
         super().__init__()
-        # What was rendered last of these segments begins or ends with a line break in another way than the source.
         self.unwritten: list[int] = []
-        self._name = name
         self._options = options or DocumentOptions()
         self._catalog = read_catalog(content, name, is_written=True)
         self._newline = "\r\n" if b"\r\n" in content else "\n"
@@ -75,7 +74,7 @@ class Catalog(MarkingDocument):
         """Return the catalog with translations in it; a message that lacks one of them stays as it is.
 
         So does one whose translation begins or ends with a line break and whose source does not, or the other way
-        round, which msgfmt refuses; a warning says so. A catalog whose charset lacks a character of a translation
+        round, which msgfmt refuses; `unwritten` says so. A catalog whose charset lacks a character of a translation
         becomes UTF-8, and says so in its header.
         """
         changed = False
@@ -88,9 +87,6 @@ class Catalog(MarkingDocument):
                 changed = True
             elif any(place in self._untranslated or place in self.unwritten for place in places):
                 _set_fuzzy(message.entry, True)
-        if self.unwritten:
-            lines = ", ".join(dict.fromkeys(self._segments[place].place for place in self.unwritten))
-            console.warn(f"{self._name}: left untranslated, as a line break would come first or last: {lines}")
         if changed:
             self._complete_header()
         try:

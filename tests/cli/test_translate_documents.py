@@ -7,6 +7,8 @@ import polib
 import pytest
 
 from mtkit.checkpoint.model_folder import CONFIG_NAME
+from mtkit.documents import pipeline
+from mtkit.documents.pipeline import DocumentSummary, TranslatedDocument
 
 FORMATS = ["po", "xliff", "tmx", "html", "markdown", "srt", "vtt", "text"]
 FAST = ["--device", "cpu", "--threads", "1", "--beam-size", "2"]
@@ -191,6 +193,17 @@ def test_what_is_left_is_named(translate, write):
     assert result.code == 0
     assert "a.po: left untranslated: line 6" in result.err
     assert "0 on the second try, 1 left untranslated" in result.err
+
+
+def test_what_the_document_cannot_take_is_named_with_the_reason(translate, write, monkeypatch):
+    def unable(document, translator, advance):
+        places = [f"line {number}" for number in range(1, 13)]
+        return TranslatedDocument(b"", DocumentSummary(), (), tuple(places), "as it is so")
+
+    monkeypatch.setattr(pipeline, "translate_document", unable)
+    result = translate(write("a.md", "Yes.\n"))
+    assert "a.md: left untranslated, as it is so: line 1, " in result.err
+    assert "line 10, …" in result.err
 
 
 def test_a_model_without_languages_takes_them_from_the_command(run, model_folder, write):
