@@ -1,7 +1,10 @@
+import ast
 import json
+from pathlib import Path
 
 import pytest
 
+import mtkit.cli
 from mtkit.cli.options import gather, recipe_option, replace_texts
 from mtkit.config.loading import iter_fields
 from mtkit.errors import RecipeError
@@ -130,3 +133,34 @@ def test_a_default_of_nothing_or_no_is_told(run):
     assert "training.weight_decay  number >= 0  [default: 0.0]" in lines
     assert "training.activation_checkpointing  true | false  [default: false]" in lines
     assert "training.max_steps  integer >= 1" in lines
+
+
+COMMANDS = [path for path in Path(mtkit.cli.__path__[0]).glob("*.py") if " gather(" in path.read_text(encoding="utf-8")]
+
+
+def find_option(node, shared):
+    """The field and the flag of a parameter's `recipe_option`, by its annotation; None if it has none."""
+    if isinstance(node, ast.Name):
+        return shared.get(node.id)
+    calls = [call for call in ast.walk(node) if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)]
+    options = [call.args for call in calls if call.func.id == "recipe_option"]
+    return tuple(argument.value for argument in options[0]) if options else None
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path.name != "options.py"], ids=lambda path: path.stem)
+def test_every_flag_of_a_field_is_collected_for_that_field(path):
+    """Each stands twice: where the command takes it, and where the recipe is made of it."""
+    module, options = (ast.parse(each.read_text(encoding="utf-8")) for each in (path, path.with_name("options.py")))
+    assigned = [node for node in options.body if isinstance(node, ast.Assign)]
+    shared = {node.targets[0].id: find_option(node.value, {}) for node in assigned}
+    taken = {}
+    for node in ast.walk(module):
+        if isinstance(node, ast.arg) and node.annotation is not None and find_option(node.annotation, shared):
+            taken[node.arg] = find_option(node.annotation, shared)
+    collected = {}
+    for node in ast.walk(module):
+        for key, value in zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ():
+            if isinstance(value, ast.Tuple) and isinstance(value.elts[-1], ast.Name):
+                collected[value.elts[1].id] = key.value, value.elts[0].value
+    assert taken
+    assert {name: collected.get(name) for name in taken} == taken
