@@ -112,6 +112,6 @@ def writing(path: str | Path) -> Iterator[None]:
         if isinstance(exc, IsADirectoryError):
             raise OutputError("cannot write: it is a folder", at=path, fix="name a file") from exc
         reason = exc.strerror or str(exc)
-        forbidden = exc.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
-        fix = "choose another place with -o" if forbidden else "free space there or choose another place with -o"
+        is_full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        fix = "free space there, or choose another place" if is_full else "choose another place"
         raise OutputError(f"cannot write: {reason}", at=path, fix=fix) from exc

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
+RUN_FOLDER = "run"  # inside the folder that `mtkit run` makes
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def read_model_config(folder: Path) -> ModelFolderConfig:
     try:
         raw = read_json(path)
         version = raw["format_version"]
-    except FileNotFoundError as exc:
-        raise ModelError("not a model folder", at=folder, fix="give a folder that mtkit train made") from exc
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise refuse_folder(folder) from exc
     except (OSError, ValueError, KeyError) as exc:
         raise ModelError("config.json is damaged or not mtkit's", at=path, fix="copy the folder again, whole") from exc
     if isinstance(version, int) and version > MODEL_FORMAT_VERSION:
@@ -109,13 +110,36 @@ def read_model_config(folder: Path) -> ModelFolderConfig:
         raise ModelError(f"config.json: {field}: {first['msg']}", at=path, fix="copy the folder again, whole") from exc
 
 
+def refuse_folder(path: Path) -> ModelError:
+    """Return the error for what is no model folder: where there is one inside, with its name."""
+    if path.is_file():
+        problem = "this is a file, not a model folder"
+    else:
+        problem = "not a model folder" if path.exists() else "no such model folder"
+    inside = (path / RUN_FOLDER / CONFIG_NAME).is_file()
+    fix = f"give {path / RUN_FOLDER}" if inside else "give a run or a model folder that mtkit train made"
+    return ModelError(problem, at=path, fix=fix)
+
+
 def read_parts(folder: Path) -> ModelParts:
     """Read what a model folder holds besides weights.
 
     Raises:
         ModelError: Anything is missing or damaged.
     """
-    return ModelParts(read_model_config(folder), *load_tokenizers(folder))
+    config = read_model_config(folder)
+    source_tokenizer, target_tokenizer = load_tokenizers(folder)
+    for side, tokenizer, size in (
+        ("source", source_tokenizer, config.model.src_vocab_size),
+        ("target", target_tokenizer, config.model.tgt_vocab_size),
+    ):
+        if len(tokenizer) != size:
+            raise ModelError(
+                f"the {side} vocabulary has {len(tokenizer):,} pieces, and the model {size:,}",
+                at=folder,
+                fix="copy the folder again, whole: this vocabulary is another model's",
+            )
+    return ModelParts(config, source_tokenizer, target_tokenizer)
 
 
 def load_model(path: str | Path, device: torch.device) -> LoadedModel:

@@ -25,7 +25,7 @@ from typing import Any
 
 from pydantic import Field
 
-from mtkit.checkpoint.model_folder import CONFIG_NAME, WEIGHTS_NAME
+from mtkit.checkpoint.model_folder import CONFIG_NAME, WEIGHTS_NAME, refuse_folder
 from mtkit.config.loading import load_recipe
 from mtkit.config.recipe import Recipe
 from mtkit.config.section import Section
@@ -250,10 +250,13 @@ class RunFolder:
         """
         path = self.path / RECIPE_NAME
         try:
-            return load_recipe(path)
+            recipe, reason = load_recipe(path), None
         except RecipeError as exc:
+            recipe, reason = Recipe(), exc
+        if not recipe.model_fields_set:  # every section is written, in one that is whole
             problem = "the run's recipe is damaged" if path.is_file() else "the run has no recipe"
-            raise ModelError(problem, at=path, fix="restore it from a copy, or start anew with another -o") from exc
+            raise ModelError(problem, at=path, fix="restore it from a copy, or start anew with another -o") from reason
+        return recipe
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the records of `metrics.jsonl`; a line that a kill or a full disk cut short is left out."""
@@ -329,8 +332,7 @@ def find_model(path: Path) -> tuple[Path, Path]:
         console.say(f"{path} is not finished: using its checkpoint {ranked[0].name}")
         return path, find_weights(ranked[0])
     if not path.is_dir():
-        problem = "this is a file, not a model folder" if path.exists() else "no such model folder"
-        raise ModelError(problem, at=path, fix="give a run or a model folder that mtkit train made")
+        raise refuse_folder(path)
     return folder, find_weights(path) if (path / STATE_NAME).is_file() else folder / WEIGHTS_NAME
 
 

@@ -17,6 +17,7 @@ from mtkit.cli.options import (
     gather,
     recipe_option,
 )
+from mtkit.cli.places import check_places, without_standard
 from mtkit.errors import DataError, ModelError, RecipeError
 from mtkit.runtime import console
 
@@ -100,6 +101,8 @@ def align(
         raise RecipeError(
             "--reverse-tag is for --reverse-model", at="--reverse-tag", fix="add --reverse-model, or use --tag"
         )
+    output = without_standard(output)
+    check_places({"the source": source, "the target": target}, {"-o": output})
     pairs, right = _read_pairs(source, target, gold, words)
 
     from mtkit.cli.models import warn_of_missing_tag

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mtkit.cli.options import MORE_OPTIONS, QuietOption, SetOption, ThreadsOption, gather, recipe_option
+from mtkit.cli.options import (
+    MORE_OPTIONS,
+    QuietOption,
+    SetOption,
+    ThreadsOption,
+    gather,
+    recipe_option,
+    refuse_options,
+)
+from mtkit.cli.places import check_places
 from mtkit.config.evaluation import EvaluationSection, TokenizerName
 from mtkit.errors import DataError, OutputError, RecipeError
 from mtkit.runtime import console
@@ -106,6 +115,10 @@ def evaluate(
     if as_json and as_markdown:
         raise RecipeError("--json and --markdown exclude each other", fix="give one of them")
     language = resolved.corpus.target_language
+    if not (analysis or as_json or page is not None):
+        shown_there = {"--train": train is not None, "--labels": labels is not None}
+        refuse_options(shown_there, "is for the analysis of errors", "add --analysis, --report or --json")
+    _check_page(page, [*references, *(path for path in (source, labels, train) if path is not None)], systems)
 
     from mtkit.cli.evaluate_tables import print_blocks, show_analysis, show_scores
     from mtkit.cli.systems import read_system, save_hypotheses
@@ -119,11 +132,9 @@ def evaluate(
     source_lines = None if source is None else read_lines(source)
     check_texts([], named_references, source_lines)  # before a model translates
     external_scores = _read_external(external or [], systems, len(reference_lines[0]))
-    corpora = None if labels is None else _read_labels(labels, len(reference_lines[0]))
+    sentence_labels = None if labels is None else _read_labels(labels, len(reference_lines[0]))
     if train is not None and (train.is_dir() or not train.exists()):
         next(_iter_target_chunks(train), None)  # raises what is wrong with it
-    if page is not None and page.is_dir():
-        raise OutputError("a folder, not a file", at=page, fix="name the page: --report out.html")
     found: dict[str, System] = {}
     for name in systems:
         if name not in found:
@@ -139,7 +150,7 @@ def evaluate(
     for note in check_texts(labelled, named_references, source_lines):
         console.warn(note)
     word_counts = None if train is None else _count_words(train, evaluator)
-    texts = Texts(reference_lines, source_lines, corpora, word_counts, external_scores)
+    texts = Texts(reference_lines, source_lines, sentence_labels, word_counts, external_scores)
     trials = resolved.evaluation.randomization_trials
     report = build_evaluation_report(evaluator, [scored[name] for name in systems], texts, randomization_trials=trials)
     try:
@@ -151,6 +162,17 @@ def evaluate(
             print(json.dumps(shown, ensure_ascii=False, indent=2))  # noqa: T201
         else:
             print_blocks([*show_scores(report), *(show_analysis(report) if analysis else [])], as_markdown=as_markdown)
+
+
+def _check_page(page: Path | None, read: Sequence[Path], systems: Sequence[str]) -> None:
+    """Refuse a place for the page that is none, or that is read."""
+    if page is None:
+        return
+    if page.is_dir():
+        raise OutputError("a folder, not a file", at=page, fix="name the page: --report out.html")
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise RecipeError("the report is a page", at=f"--report {page}", fix="name it .html")
+    check_places({str(path): path for path in (*read, *map(Path, systems))}, {"--report": page})
 
 
 def score_systems(

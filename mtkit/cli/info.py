@@ -37,7 +37,7 @@ def describe(path: Path) -> dict[str, Any]:
         ModelError: It is a run or a model that is damaged.
     """
     from mtkit.checkpoint.model_folder import CONFIG_NAME
-    from mtkit.checkpoint.run_folder import RunFolder
+    from mtkit.checkpoint.run_folder import STATE_NAME, RunFolder
     from mtkit.corpus.manifest import is_prepared_corpus
 
     if is_prepared_corpus(path):
@@ -46,6 +46,9 @@ def describe(path: Path) -> dict[str, Any]:
         return _describe_run(RunFolder(path))
     if (path / CONFIG_NAME).is_file():
         return _describe_model(path, path)
+    if (path / STATE_NAME).is_file():
+        fix = f"look at its run: mtkit info {path.resolve().parents[1]}"
+        raise DataError("this is a checkpoint of a run", at=path, fix=fix)
     if not path.exists():
         raise DataError("no such folder", at=path, fix="check the path")
     inside = [part for part in ("run", "corpus") if (path / part).is_dir()]

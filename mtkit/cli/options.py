@@ -152,7 +152,7 @@ def _show_flag(name: str, value: Any) -> str:
 
 
 def refuse_options(given: Mapping[str, bool], problem: str, fix: str) -> None:
-    """Refuse options of the other kind of input: those of lines for a document, those of documents for lines.
+    """Refuse options that have no effect here, such as those of documents for lines.
 
     Args:
         given: By option, whether it was given.

@@ -29,6 +29,8 @@ from mtkit.errors import RecipeError
 from mtkit.runtime import console
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mtkit.decoding.formats import FormatName
     from mtkit.documents.formats import DocumentFormat
 
@@ -36,6 +38,7 @@ _CONTROL = "Constraints"
 _SAMPLING = "Sampling and reranking"
 _OUTPUT = "Answers"
 _DOCUMENTS = "Documents"
+_DRAWS = ("--temperature", "--top-k", "--top-p", "--seed")
 # Which documents a wish is for.
 _CATALOGS: tuple[DocumentFormat, ...] = ("po", "xliff", "tmx")
 _FITTING: dict[str, tuple[DocumentFormat, ...]] = {
@@ -225,6 +228,7 @@ def translate(
         "decoding.precision": ("--precision", precision),
     }
     decoding = gather(recipe, set_values, flags).decoding
+    _refuse_draws(decoding.sampling, {name: value for name, value in flags.values() if name in _DRAWS})
     file, output = without_standard(file), without_standard(output)
     if alignment and not json_output:
         raise RecipeError(
@@ -255,19 +259,22 @@ def translate(
             "--strict": strict,
             "--n-best": decoding.n_best > 1,
         }
-        problem = f"is for lines, and the input is a document ({document_format})"
-        refuse_options(line_options, problem, "read the input as lines: --format lines")
+        is_document = f"and the input is a document ({document_format})"
+        refuse_options(line_options, f"is for lines, {is_document}", "read the input as lines: --format lines")
         for option, formats in _FITTING.items():
             if document_format not in formats:
-                problem = f"is for {', '.join(formats)}, and the input is a document ({document_format})"
-                given = {option: document_options[option]}
-                refuse_options(given, problem, f"say what document it is, as in --format {formats[0]}")
+                problem = f"is for {', '.join(formats)}, {is_document}"
+                fix = f"say what document it is, as in --format {formats[0]}"
+                refuse_options({option: document_options[option]}, problem, fix)
         options = DocumentOptions(fill, mark, accelerator, source_language, target_language, max_width)
         translate_file(model, file, output, document_format, options, decoding, device, threads, glossary)
         return
 
-    problem = "is for documents, and the input is read as lines"
-    refuse_options(document_options, problem, "say what document it is, as in --format po")
+    refuse_options(
+        document_options,
+        "is for documents, and the input is read as lines",
+        "say what document it is, as in --format po",
+    )
 
     from mtkit.decoding.formats import build_format
     from mtkit.decoding.json_output import FullJson
@@ -300,6 +307,13 @@ def translate(
             translator, stream, line_format, answers, scores=table, links=links, strict=strict, advance=advance
         )
     console.say(str(summary))
+
+
+def _refuse_draws(is_sampled: bool, given: Mapping[str, object]) -> None:
+    """Refuse the options of samples where none are drawn."""
+    if not is_sampled:
+        was_given = {option: value is not None for option, value in given.items()}
+        refuse_options(was_given, "is for samples", "add --sampling")
 
 
 def _find_document(format_name: str | None, file: Path | None) -> DocumentFormat | None:

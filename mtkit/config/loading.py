@@ -257,6 +257,14 @@ def _explain(error: Any, file: Path | None, lines: Lines, given: Mapping[str, st
         return RecipeError(
             f"{dotted or 'recipe'}: {error['ctx']['error']}", at=at, fix="change one of the values named"
         )
+    if error["type"] == "model_type":
+        inner = ", ".join(_valid_keys(loc)[:3])
+        fix = f"write fields below it: {inner}, …"
+        return RecipeError(f"'{dotted}' is a section of fields, not {error['input']!r}", at=at, fix=fix)
+    if error["type"] == "list_type":
+        keys = ", ".join(f"{key}: …" for key in _valid_keys(loc)[:2])
+        fix = f"write [{{{keys}}}]" if keys else "write it in brackets: [one, another]"
+        return RecipeError(f"'{dotted}' is a list, not {error['input']!r}", at=at, fix=fix)
     message = error["msg"][0].lower() + error["msg"][1:]
     message = re.sub(r"^input should be ", "must be ", message)
     known = {name.replace(".N.", ".0."): info for name, info in iter_fields()}

@@ -48,7 +48,9 @@ def prepare_corpus(
         OutputError: `output` cannot be written, or holds something else.
     """
     if not corpus.train:
-        raise RecipeError("no training text", at="corpus.train", fix="give --source and --target, or a recipe")
+        raise RecipeError(
+            "no training text", at="corpus.train", fix="give --source and --target, or a recipe with corpus.train"
+        )
     collect_tags(corpus)  # what contradicts itself there shows before anything is read
     _refuse_foreign(output)
     request = build_request(corpus, vocabulary, find_model_files(corpus.filters.model_score, models))

@@ -199,7 +199,7 @@ def _count_room(name: str, size: float, clean_pairs: int, dropped: Mapping[str, 
     if clean_pairs < MIN_PAIRS_TO_SPLIT or room > clean_pairs // 2:
         lost = "".join(f"; {count:,} {reason}" for reason, count in dropped.items() if count)
         raise DataError(
-            f"{clean_pairs:,} clean training pairs are too few to split off {room:,} for corpus.{name}_size{lost}",
+            f"too few clean training pairs, {clean_pairs:,}, to split off {room:,} for corpus.{name}_size{lost}",
             fix="give more text, or name validation and test files, or do without them: --set corpus.valid_size=0 "
             "--set corpus.test_size=0",
         )

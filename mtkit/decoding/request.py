@@ -33,6 +33,15 @@ class Request:
     forbidden: Sequence[str] = ()
     at_most: Mapping[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse a phrase in place of a list of phrases, which would be read letter by letter."""
+        for name in ("required", "forbidden"):
+            if isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} is a list of phrases, not a str")
+        for name in ("tag", "prefix"):
+            if not isinstance(getattr(self, name), str | None):
+                raise TypeError(f"{name} is a str or None, not {type(getattr(self, name)).__name__}")
+
     @property
     def groups(self) -> PhraseGroups:
         """The required phrases, as groups of which one phrase each must appear."""

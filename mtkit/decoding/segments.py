@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mtkit.config.decoding import DecodingSection
 from mtkit.corpus.tokenizer import Tokenizer
@@ -18,7 +17,7 @@ from mtkit.decoding.filters import build_filters
 from mtkit.decoding.glossary import count_kept
 from mtkit.decoding.guidance import Guidance
 from mtkit.decoding.hypothesis import Hypothesis
-from mtkit.decoding.inference import inferring
+from mtkit.decoding.inference import inferring, pad_ids
 from mtkit.decoding.lengths import max_target_length
 from mtkit.decoding.lines import make_one_line
 from mtkit.decoding.minimum_bayes_risk import Utility, choose_by_risk, weigh_by_log_probs
@@ -78,9 +77,8 @@ class SegmentTranslator:
 
     def translate(self, batch: Sequence[Segment]) -> list[tuple[Alternative, ...]]:
         """Return the translations of each segment, best first."""
-        rows = [torch.tensor(segment.token_ids, dtype=torch.int64) for segment in batch]
-        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.source_tokenizer.pad_id)
-        src_ids = padded.to(self.model.device)  # (batch, src_len)
+        token_ids = [segment.token_ids for segment in batch]
+        src_ids = pad_ids(token_ids, self.source_tokenizer.pad_id, self.model.device)  # (batch, src_len)
         with inferring(self.model, self._precision):
             found = self._search(batch, src_ids)
             texts = iter(self.target_tokenizer.decode_batch([h.token_ids for n_best in found for h in n_best]))

@@ -25,7 +25,7 @@ class Breakdown:
         groups: Label to the rows of its sentences; no group is empty.
     """
 
-    by: Literal["source length", "reference length", "rare words", "corpus"]
+    by: Literal["source length", "reference length", "rare words", "label"]
     unit: str
     groups: Mapping[str, Sequence[int]]
 
@@ -98,7 +98,7 @@ def break_down_by_rare_words(
     return Breakdown("rare words", unit, {label: rows for label, rows in groups.items() if rows})
 
 
-def break_down_by_corpus(labels: Sequence[str]) -> Breakdown:
+def break_down_by_label(labels: Sequence[str]) -> Breakdown:
     """Group sentences by a label of each, in the order in which labels first appear.
 
     Args:
@@ -107,4 +107,4 @@ def break_down_by_corpus(labels: Sequence[str]) -> Breakdown:
     groups: dict[str, list[int]] = {}
     for row, label in enumerate(labels):
         groups.setdefault(label or "(no label)", []).append(row)
-    return Breakdown("corpus", "label of the sentence", groups)
+    return Breakdown("label", "given for each sentence", groups)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mtkit.evaluation.breakdowns import Breakdown, break_down_by_corpus, break_down_by_length, break_down_by_rare_words
+from mtkit.evaluation.breakdowns import Breakdown, break_down_by_label, break_down_by_length, break_down_by_rare_words
 from mtkit.evaluation.metrics import Evaluator, Scores
 from mtkit.evaluation.oddities import Flag, find_oddities
 from mtkit.evaluation.significance import Measure, compare_systems
@@ -44,14 +44,14 @@ class Texts:
     Attributes:
         references: Lists of one reference a line.
         source: One source a line, if known.
-        corpora: A label of each sentence, if known.
+        labels: One of each sentence, if known.
         word_counts: How often each word occurs in the training text, if known.
         external: Scores of other metrics.
     """
 
     references: Sequence[Sequence[str]]
     source: Sequence[str] | None = None
-    corpora: Sequence[str] | None = None
+    labels: Sequence[str] | None = None
     word_counts: Mapping[str, int] | None = None
     external: Sequence[ExternalScores] = field(default=())
 
@@ -86,7 +86,7 @@ def build_evaluation_report(
     Returns:
         `systems` (scores, length ratio, other metrics, counts of odd lines), `tests` (resamples, trials and seed),
         `comparisons` (each system beside the baseline, by metric: difference, p-values), `breakdowns` (scores by
-        length, by rare words where the training text is known, by corpus where labels are known), `changes` (rows, from
+        length, by rare words where the training text is known, by label where labels are known), `changes` (rows, from
         0, that gained and lost most in sentence chrF beside the baseline), `reference_count`, `sentence_count`, and
         `sentences` (texts, sentence chrF and flags of each).
     """
@@ -95,8 +95,8 @@ def build_evaluation_report(
     breakdowns = [break_down_by_length(texts.source, texts.references[0])]
     if texts.word_counts is not None:
         breakdowns.append(break_down_by_rare_words(texts.references[0], texts.word_counts, evaluator.split_words))
-    if texts.corpora is not None:
-        breakdowns.append(break_down_by_corpus(texts.corpora))
+    if texts.labels is not None:
+        breakdowns.append(break_down_by_label(texts.labels))
     return {
         "systems": [_describe(system, evaluator, texts, flags[system.name]) for system in systems],
         "tests": {
@@ -113,7 +113,7 @@ def build_evaluation_report(
             {
                 "source": None if texts.source is None else texts.source[row],
                 "references": [stream[row] for stream in texts.references],
-                "corpus": None if texts.corpora is None else texts.corpora[row],
+                "label": None if texts.labels is None else texts.labels[row],
                 "hypotheses": [system.hypotheses[row] for system in systems],
                 "chrf": [round(chrf[system.name][row], 2) for system in systems],
                 "flags": [flags[system.name][row] for system in systems],

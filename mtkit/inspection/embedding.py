@@ -202,7 +202,9 @@ class Embedder:
         if layer is None:
             return
         if not 1 <= layer <= count:
-            raise RecipeError(f"the encoder has no layer {layer:,}", at="layer", fix=f"give a layer from 1 to {count}")
+            raise RecipeError(
+                f"the encoder has no layer {layer:,}", at="--layer", fix=f"give a layer from 1 to {count}"
+            )
         self.model.encoder_layers = self.model.encoder_layers[:layer]
 
     def _plan(self, lines: Sequence[str], tag: str | None) -> list[_Segment]:

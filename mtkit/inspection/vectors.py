@@ -164,7 +164,7 @@ def check_lines(left: Vectors, right: Vectors) -> None:
         raise DataError(
             f"{len(left):,} lines beside {len(right):,}",
             at=f"{left.name}, {right.name}" if left.name and right.name else None,
-            fix="give files that are aligned line by line, or look for pairs with --mine",
+            fix="give files that are aligned line by line; --mine looks for pairs in texts that are not",
         )
 
 

@@ -29,6 +29,8 @@ def resolve_device(name: DeviceName = "auto", local_rank: int = 0) -> torch.devi
     """
     import torch
 
+    if name not in ("auto", "cpu", "cuda", "mps"):
+        raise DeviceError(f"no device '{name}'", at=f"--device {name}", fix="use auto, cpu, cuda or mps")
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = "cuda" if present["cuda"] else "mps" if present["mps"] else "cpu"

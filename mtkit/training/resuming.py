@@ -59,10 +59,11 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
 
     Raises:
         RecipeError: Something differs, or the new end lies behind the run already.
+        ModelError: There is nothing left to go on from.
     """
     before, record = run.read_recipe(), run.read_record()
     differing = [
-        (f"{section}.{field}", f"{section}.{field} ({old} there, {new} now)")
+        (f"{section}.{field}", f"{section}.{field} ({_show(old)} there, {_show(new)} now)")
         for section in (("model", "training") if record.is_finished else ("model", "training", "decoding"))
         for field, old, new in _differences(getattr(before, section), getattr(recipe, section))
         if not (field == "init_from" and _is_same_start(recipe, record))
@@ -73,6 +74,12 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
     if not differing:
         return
     checkpoints = run.list_checkpoints()
+    if ends and extend and record.is_finished and not checkpoints:
+        raise ModelError(
+            "the run is finished, and has no checkpoint to go on from",
+            at=run.path,
+            fix=f"begin a new run with --set training.init_from={run.model}, or --restart this one",
+        )
     step = run.step_of(checkpoints[-1]) if checkpoints else 0
     training = recipe.training
     if ends and training.max_steps is not None and training.max_steps < step:
@@ -114,6 +121,11 @@ def _find_rate(step: int, training: TrainingSection, max_steps: int | None) -> f
     """Return the learning rate of an update; None where it depends on an end that is still to be measured."""
     is_open = max_steps is None and (training.max_minutes is not None or training.schedule in ("linear", "cosine"))
     return None if is_open else learning_rate_at(step, training, max_steps)
+
+
+def _show(value: object) -> str:
+    """Return a value of a recipe as a person reads it."""
+    return "not given" if value is None else str(value)
 
 
 def _is_same_start(recipe: Recipe, record: RunRecord) -> bool:

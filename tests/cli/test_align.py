@@ -119,6 +119,7 @@ def test_a_second_model_of_the_same_direction_is_refused(run, texts, model_folde
         (["a.en", "a.de", "--tag", "<2fr>"], 4, "<2fr>", "or none"),
         (["a.en", "a.de", "--gold", "outside", "-o", "x"], 2, "print a table", "one, then the other"),
         (["a.en", "a.de", "--gold", "outside", "--reverse-model", "m"], 2, "exclude each other", "one of them"),
+        (["a.en", "a.de", "-o", "a.en"], 2, "the source and -o are the same file", "another name"),
         (["a.en", "a.de", "--reverse-tag", "<2de>"], 2, "--reverse-tag is for", "add --reverse-model"),
     ],
 )

@@ -168,7 +168,7 @@ def test_the_analysis_shows_where_the_errors_are(run, many, write):
             "Odd lines, of 60",
             "By source length: words of the source",
             "By rare words: times that",
-            "By corpus: ",
+            "By label: ",
         ]
         places = [out.index(title) for title in titles]
         assert places == sorted(places)
@@ -320,7 +320,7 @@ def test_a_training_text_that_is_missing_is_told_before_a_model_translates(
 ):
     write("src", ["a", "b", "c", "d"])
     monkeypatch.setattr("mtkit.cli.systems.translate_lines", None)
-    result = run("evaluate", model_folder, "-r", "ref", "--source", "src", "--train", "missing")
+    result = run("evaluate", model_folder, "-r", "ref", "--source", "src", "--train", "missing", "--json")
     assert (result.code, "at: missing" in result.err) == (3, True)
 
 
@@ -372,11 +372,16 @@ def test_systems_of_the_same_name_are_kept_apart(run, files, write):
         (["good", "-r", "ref", "--json", "--markdown"], 2, "--json and --markdown exclude each other"),
         (["good", "-r", "ref", "--source", "ref"], 3, "the reference is the source"),
         (["good", "-r", "ref", "--source", "short"], 3, "the source has 2 lines, the reference 4"),
-        (["good", "-r", "ref", "--labels", "short"], 3, "2 labels, the reference has 4 lines"),
-        (["good", "-r", "ref", "--labels", "columns"], 3, "several columns"),
+        (["good", "-r", "ref", "--labels", "short", "--analysis"], 3, "2 labels, the reference has 4 lines"),
+        (["good", "-r", "ref", "--labels", "columns", "--analysis"], 3, "several columns"),
         (["good", "-r", "ref", "--report", "folder"], 7, "a folder, not a file"),
-        (["missing", "-r", "ref", "--train", "void"], 3, "no such file"),
-        (["good", "-r", "ref", "--train", "folder"], 3, "not a prepared corpus"),
+        (["good", "-r", "ref", "--report", "good"], 2, "the report is a page"),
+        (["page.html", "-r", "ref", "--report", "page.html"], 2, "page.html and --report are the same file"),
+        (["good", "-r", "page.html", "--report", "page.html"], 2, "page.html and --report are the same file"),
+        (["good", "-r", "ref", "--train", "ref"], 2, "--train is for the analysis of errors"),
+        (["good", "-r", "ref", "--labels", "ref", "--markdown"], 2, "--labels is for the analysis of errors"),
+        (["missing", "-r", "ref", "--train", "void", "--json"], 3, "no such file"),
+        (["good", "-r", "ref", "--train", "folder", "--json"], 3, "not a prepared corpus"),
         (["good", "-r", "ref", "--scores", "missing.tsv"], 3, "no such file"),
         (["good", "-r", "ref", "--scores", "short"], 3, "is none of the systems"),
         (["good", "-r", "ref", "--scores", "bleu=short"], 2, "'bleu' is no name for another metric"),
@@ -388,6 +393,7 @@ def test_a_mistake_is_one_line_and_a_fix(run, files, write, model_folder, argume
     write("nothing", "")
     write("blank", ["", "", ""])
     write("columns", ["a\tb"] * 4)
+    write("page.html", HYPOTHESIS)
     (files / "binary").write_bytes(b"a\0b\n")
     (files / "latin").write_bytes("läuft\n".encode("latin-1"))
     (files / "folder").mkdir()

@@ -122,6 +122,18 @@ def test_a_folder_of_mtkit_run_points_to_its_parts(run, experiment):
     assert result.fixes == [f"look at {experiment / 'run'}"]
 
 
+def test_a_folder_of_mtkit_run_in_place_of_a_model_points_to_its_run(run, experiment):
+    result = run("export", experiment, "-o", "model", "--to", "safetensors")
+    assert (result.code, result.fixes) == (4, [f"give {experiment / 'run'}"])
+
+
+def test_a_checkpoint_points_to_its_run(run, experiment):
+    checkpoint = RunFolder(experiment / "run").list_checkpoints()[0]
+    result = run("info", checkpoint)
+    assert (result.code, "a checkpoint of a run" in result.err) == (3, True)
+    assert result.fixes == [f"look at its run: mtkit info {experiment / 'run'}"]
+
+
 @pytest.mark.parametrize("name", ["folder", "file", "missing"])
 def test_what_is_not_mtkits_is_refused(run, tmp_path, name):
     (tmp_path / "folder").mkdir()

@@ -140,7 +140,7 @@ def test_mistakes_are_told_in_one_line(run, make_model, model_folder, tmp_path):
     there = make_model("en", "de")
     (tmp_path / "keys").write_text("# none yet\n", encoding="utf-8")
     cases = [
-        (["--model", tmp_path / "none"], 4, "not a model folder", "give a folder"),
+        (["--model", tmp_path / "none"], 4, "no such model folder", "give a run or a model folder"),
         (["--model", model_folder], 4, "does not tell its languages", '"source_language"'),
         (["--model", there, "--model", there], 4, "two models translate from en to de", "each direction"),
         (["--model", there, "--api-keys", tmp_path / "none"], 3, "no such file", "a key a line"),

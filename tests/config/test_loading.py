@@ -96,6 +96,18 @@ def test_a_wrong_type_says_what_must_be_there_and_what_is(write):
     assert "not 'many'" in error.message
 
 
+def test_a_value_in_place_of_a_section_or_a_list_is_told_with_its_shape(write):
+    recipe = write("r.yaml", ["model: tiny", "corpus: {train: a.txt}", "evaluation: {metrics: bleu}"])
+    model, texts, metrics = sorted(problems(load_recipe, recipe), key=lambda error: error.at)
+    assert (model.message, model.fix.startswith("write fields below it: preset, ")) == (
+        "'model' is a section of fields, not 'tiny'",
+        True,
+    )
+    assert texts.message == "'corpus.train' is a list, not 'a.txt'"
+    assert texts.fix.startswith("write [{")
+    assert metrics.fix == "write it in brackets: [one, another]"
+
+
 def test_an_unknown_key_of_a_list_item_names_the_nearest_one():
     (error,) = problems(load, None, "corpus.train=[{sorce: a, target: b, source: c}]")
     assert error.fix == "did you mean 'source'?"

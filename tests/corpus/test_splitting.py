@@ -152,7 +152,7 @@ def test_a_split_keeps_away_from_a_given_set():
 @pytest.mark.parametrize("size", [0.01, 5, 60])
 def test_too_few_pairs(size):
     count = 100 if size == 60 else 9
-    with pytest.raises(DataError, match="too few to split off") as caught:
+    with pytest.raises(DataError, match="too few clean training pairs") as caught:
         assign([(f"s{i}", f"t{i}") for i in range(count)], valid_size=size)
     assert "corpus.valid_size=0" in caught.value.fix
 

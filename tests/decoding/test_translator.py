@@ -1,5 +1,7 @@
 import itertools
+import json
 import random
+import shutil
 
 import pytest
 import torch
@@ -45,6 +47,30 @@ def searched(monkeypatch):
 def make_lines(count, longest=15, seed=1):
     generator = random.Random(seed)
     return [" ".join(generator.choices(WORDS, k=generator.randint(1, longest))) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    "wish", [{"required": "dog"}, {"forbidden": "dog"}, {"prefix": 5}, {"tag": 5}], ids=lambda wish: next(iter(wish))
+)
+def test_a_wish_of_another_type_is_refused(wish):
+    """A phrase in place of a list of phrases would be read letter by letter."""
+    with pytest.raises(TypeError, match=next(iter(wish))):
+        Request("the dog runs", **wish)
+
+
+@pytest.mark.parametrize(("side", "field"), [("source", "src_vocab_size"), ("target", "tgt_vocab_size")])
+def test_a_vocabulary_of_another_size_than_the_models_is_refused(model_folder, tmp_path, side, field):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["model"] |= {field: 123, "tied_embeddings": "none"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelError, match=f"the {side} vocabulary has 300 pieces, and the model 123"):
+        Translator.load(folder, device="cpu")
+
+
+def test_a_device_that_is_none_is_told(model_folder):
+    with pytest.raises(DeviceError, match="no device 'gpu'"):
+        Translator.load(model_folder, device="gpu")
 
 
 def test_the_public_name():

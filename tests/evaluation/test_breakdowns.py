@@ -5,7 +5,7 @@ import pytest
 
 from mtkit.config.evaluation import EvaluationSection
 from mtkit.evaluation.breakdowns import (
-    break_down_by_corpus,
+    break_down_by_label,
     break_down_by_length,
     break_down_by_rare_words,
     count_words,
@@ -66,5 +66,5 @@ def test_words_are_split_as_bleu_splits_them():
 
 
 def test_labels_keep_their_order():
-    breakdown = break_down_by_corpus(["web", "", "news", "web"])
+    breakdown = break_down_by_label(["web", "", "news", "web"])
     assert breakdown.groups == {"web": [0, 3], "(no label)": [1], "news": [2]}

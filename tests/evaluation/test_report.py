@@ -54,8 +54,8 @@ def test_a_group_is_scored_as_if_it_were_all_there_is(texts):
     reference, systems = texts
     corpora = ["web" if row % 3 else "news" for row in range(80)]
     counts = Counter(word.casefold() for line in reference for word in line.split())
-    report = build(reference, systems, corpora=corpora, word_counts=counts)
-    assert [breakdown["by"] for breakdown in report["breakdowns"]] == ["reference length", "rare words", "corpus"]
+    report = build(reference, systems, labels=corpora, word_counts=counts)
+    assert [breakdown["by"] for breakdown in report["breakdowns"]] == ["reference length", "rare words", "label"]
     for breakdown in report["breakdowns"]:
         assert sum(group["sentences"] for group in breakdown["groups"]) == 80
     news = report["breakdowns"][2]["groups"][0]

@@ -32,7 +32,7 @@ def make_sentences(count):
             {
                 "source": f"Line number {row} of the source",
                 "references": [reference],
-                "corpus": ("news", "talks")[row % 2],
+                "label": ("news", "talks")[row % 2],
                 "hypotheses": hypotheses,
                 "chrf": [generator.uniform(0, 100) for _ in range(2)],
                 "flags": flags,
@@ -159,7 +159,7 @@ def test_5000_sentences_open_sort_filter_and_search_in_time(path, report, open_p
 
     times["filter"] = clock.seconds(lambda: page.get_by_label("Output").select_option("empty"))
     assert status(page) == "50 of 5,000 sentences; shown: 1 to 25."
-    page.get_by_label("Corpus").select_option("talks")
+    page.get_by_label("Label").select_option("talks")
     assert status(page) == "No sentence matches."  # these lines are all of the other
     print(times)
     assert 0 < times.pop("open") < 2

@@ -10,7 +10,7 @@ from mtkit.checkpoint.run_folder import RunFolder
 from mtkit.config.corpus import CorpusSection, TextSource
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.prepare import prepare_corpus
-from mtkit.errors import DataError, OutputError, RecipeError
+from mtkit.errors import DataError, ModelError, OutputError, RecipeError
 from mtkit.training.exclusive import claimed
 from mtkit.training.run import train_model
 from mtkit.training.trainer import Trainer
@@ -29,6 +29,21 @@ def run(corpus_path, make_recipe, tmp_path):
 def unfinish(run):
     shutil.rmtree(run.model)
     run.write_record(run.read_record().model_copy(update={"is_finished": False}))
+
+
+def test_a_finished_run_without_checkpoints_is_not_extended_but_kept(run, corpus_path, make_recipe):
+    shutil.rmtree(run.checkpoints)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with pytest.raises(ModelError, match="no checkpoint to go on from") as refused:
+        train(corpus_path, make_recipe("training.max_steps=10"), run.path, extend=True)
+    assert f"training.init_from={run.model}" in refused.value.fix
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_with_an_empty_recipe_is_damaged(run, corpus_path, make_recipe):
+    (run.path / "recipe.yaml").write_text("")
+    with pytest.raises(ModelError, match="the run's recipe is damaged"):
+        train(corpus_path, make_recipe("training.max_steps=5"), run.path)
 
 
 # Two trainings in one folder.

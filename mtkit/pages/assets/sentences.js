@@ -41,7 +41,7 @@ function sentenceList() {
   const sentences = DATA.sentences;
   const systems = DATA.systems;
   const lengths = sentences.map((s) => splitWords(s.references[0] ?? s.hypotheses[0]).length);
-  const state = { search: "", flag: "", corpus: "", shown: systems.length > 1 ? [0, 1] : [0], marks: "reference", key: "line", descending: false, page: 0 };
+  const state = { search: "", flag: "", label: "", shown: systems.length > 1 ? [0, 1] : [0], marks: "reference", key: "line", descending: false, page: 0 };
   let texts = null; // in lower case, made at the first search
   let found = [];
 
@@ -70,7 +70,7 @@ function sentenceList() {
     found = [];
     for (let i = 0; i < sentences.length; i++) {
       const sentence = sentences[i];
-      if (state.corpus && sentence.corpus !== state.corpus) continue;
+      if (state.label && sentence.label !== state.label) continue;
       if (state.flag && !state.shown.some((system) => matches(sentence.flags[system]))) continue;
       if (wanted && !texts[i].includes(wanted)) continue;
       found.push(i);
@@ -126,7 +126,7 @@ function sentenceList() {
     return element("tr", { role: "row" }, made.map(({ key, title, value }) => {
       if (key === "line") {
         return element("th", { scope: "row", role: "rowheader", class: "number column-line" }, element("span", { class: "key" }, "Line "), count(i + 1),
-          sentence.corpus === null ? null : element("div", { class: "corpus", dir: "auto" }, sentence.corpus));
+          sentence.label === null ? null : element("div", { class: "label", dir: "auto" }, sentence.label));
       }
       if (key === "text") return element("td", { role: "cell", class: "column-text" }, sentenceTexts(sentence, state.shown, state.marks));
       const number = value(i);
@@ -170,8 +170,8 @@ function sentenceList() {
   }
   const flags = ["empty", "untranslated", "repeated"].filter((flag) => sentences.some((s) => s.flags.some((own) => own.includes(flag))));
   if (flags.length) controls.push(choice("Output", [["", "all"], ["any", "any oddity"], ...flags.map((flag) => [flag, flag])], change("flag", search)));
-  const corpora = [...new Set(sentences.map((s) => s.corpus).filter((name) => name !== null))].sort();
-  if (corpora.length) controls.push(choice("Corpus", [["", "all"], ...corpora.map((name) => [name, name])], change("corpus", search)));
+  const labels = [...new Set(sentences.map((s) => s.label).filter((name) => name !== null))].sort();
+  if (labels.length) controls.push(choice("Label", [["", "all"], ...labels.map((name) => [name, name])], change("label", search)));
 
   const section = element("section", { id: "sentences", "aria-labelledby": "sentences-title" },
     element("h2", { id: "sentences-title" }, "Sentences"),
