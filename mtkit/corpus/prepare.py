@@ -6,13 +6,16 @@ from pathlib import Path
 
 from mtkit.config.corpus import CorpusSection
 from mtkit.config.vocabulary import VocabularySection
+from mtkit.corpus.language_tags import is_same_language, show_direction
 from mtkit.corpus.manifest import is_prepared_corpus
 from mtkit.corpus.model_filter import PairModels, find_model_files
 from mtkit.corpus.pipeline import fill_folder
 from mtkit.corpus.request import Request, build_request, find_differences
 from mtkit.corpus.store import PreparedCorpus
 from mtkit.corpus.tags import collect_tags
+from mtkit.corpus.text_files import strip_compression
 from mtkit.errors import MtkitError, OutputError, RecipeError
+from mtkit.runtime import console
 from mtkit.runtime.files import atomic_folder
 
 _SHOWN_DIFFERENCES = 3
@@ -56,9 +59,24 @@ def prepare_corpus(
     request = build_request(corpus, vocabulary, find_model_files(corpus.filters.model_score, models))
     if not overwrite and _holds(output, request):
         return PreparedCorpus.load(output)
+    _warn_of_swapped_sides(corpus)
     with atomic_folder(output) as folder:
         fill_folder(folder, corpus, vocabulary, request, threads, models)
     return PreparedCorpus.load(output)
+
+
+def _warn_of_swapped_sides(corpus: CorpusSection) -> None:
+    """Warn of pairs of files whose suffixes name the languages the other way round."""
+    languages = corpus.source_language, corpus.target_language
+    if None in languages or is_same_language(*languages):
+        return
+    for text in (*corpus.train, corpus.valid, corpus.test):
+        if text is None or text.source is None or text.target is None:
+            continue
+        suffixes = [strip_compression(path).suffix.removeprefix(".") for path in (text.source, text.target)]
+        if all(suffixes) and all(map(is_same_language, suffixes, languages[::-1])):
+            direction = show_direction(languages)
+            console.warn(f"{text.source.name} and {text.target.name} seem to be swapped: the corpus is {direction}")
 
 
 def is_up_to_date(

@@ -137,7 +137,7 @@ def test_each_corpus_is_scored_with_its_tag(write, pairs, vocabulary, tmp_path, 
 
 
 def test_nothing_is_left(corpus, vocabulary, tmp_path, judged):
-    with pytest.raises(Exception, match="0 clean training pairs are too few"):
+    with pytest.raises(Exception, match="too few clean training pairs, 0"):
         prepare_corpus(with_filter(corpus, min_score=1), vocabulary, tmp_path / "out", models=judged())
     assert not (tmp_path / "out").exists()
 

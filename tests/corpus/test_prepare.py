@@ -55,6 +55,26 @@ def test_what_was_replaced_is_no_share_of_the_pairs(write, pairs, vocabulary, tm
     assert build_flow_rows(manifest)[-1] == ("replaced: CRLF line end", 2 * len(pairs), "")
 
 
+@pytest.mark.parametrize(
+    ("languages", "is_told"),
+    [
+        (("de", "en"), True),
+        (("deu", "en-GB"), True),
+        (("en", "de"), False),
+        (("de", "fr"), False),
+        ((None, "en"), False),
+    ],
+)
+def test_files_that_are_named_the_other_way_round_are_told(
+    write, pairs, vocabulary, tmp_path, capfd, languages, is_told
+):
+    sides = dict(zip(("source_language", "target_language"), languages, strict=True))
+    train = [text(write, "one", pairs)]
+    prepare_corpus(CorpusSection(train=train, **sides, **ALONE), vocabulary, tmp_path / "out")
+    said = " ".join(capfd.readouterr().err.split())
+    assert ("one.en and one.de seem to be swapped: the corpus is " in said) == is_told
+
+
 def test_pairs_of_exactly_the_most_tokens_stay(corpus, vocabulary, tmp_path):
     whole = prepare_corpus(corpus, vocabulary, tmp_path / "whole").train
     longest = max(int(whole.source_lengths.max()), int(whole.target_lengths.max()))
@@ -262,7 +282,7 @@ def test_interrupted_it_leaves_nothing(corpus, vocabulary, tmp_path, monkeypatch
 
 
 def test_a_corpus_of_three_lines(write, pairs, vocabulary, tmp_path):
-    with pytest.raises(DataError, match="3 clean training pairs are too few"):
+    with pytest.raises(DataError, match="too few clean training pairs, 3"):
         prepare_corpus(CorpusSection(train=[text(write, "t", pairs[:3])]), vocabulary, tmp_path / "out")
     with pytest.raises(RecipeError, match="is the most"):
         prepare_corpus(
