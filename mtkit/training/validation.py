@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from mtkit.corpus.batching import SpecialIds, collate, plan_batches, read_pairs
 from mtkit.corpus.store import CorpusSplit, PreparedCorpus
 from mtkit.decoding.request import Request
 from mtkit.decoding.translator import Translator
-from mtkit.errors import DataError
+from mtkit.errors import DataError, TrainingError
 from mtkit.evaluation.metrics import Evaluator
 from mtkit.evaluation.tokenizers import guess_language
 from mtkit.model.transformer import Transformer, build_model
@@ -117,6 +118,9 @@ class Validator:
 
         Returns:
             None, in all processes, if one of them was told to stop before it had done its part.
+
+        Raises:
+            TrainingError: The loss is not finite.
         """
         if weights is not None:
             model = build_model(model.config, is_drawn=False).to(self.device)
@@ -125,6 +129,12 @@ class Validator:
                     parameter.copy_(weights[name])
         model.eval()
         loss = self._loss(model, batch_tokens, is_stopping)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                "the validation loss is not finite",
+                at=f"step {step:,}",
+                fix="lower training.learning_rate, or use training.precision=fp32; earlier checkpoints stay",
+            )
         hypotheses = self._translate(model, is_stopping)
         if hypotheses is None:
             return None

@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 
+from mtkit.checkpoint.run_folder import RunFolder
 from mtkit.config.corpus import CorpusSection, TextSource
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.prepare import prepare_corpus
+from mtkit.errors import TrainingError
 from mtkit.training.batch_loss import BatchLoss
 from mtkit.training.run import train_model
 from mtkit.training.validation import Validator
@@ -52,6 +54,22 @@ def test_a_process_without_sentences_gives_up_too(corpus_path, make_recipe, tmp_
     with pytest.raises(KeyboardInterrupt):
         train_model(corpus_path, make_recipe("training.max_steps=1"), tmp_path / "run", device="cpu", threads=1)
     assert given_up == [True]
+
+
+def test_a_model_that_diverged_ends_the_run_as_such(corpus_path, make_recipe, tmp_path, monkeypatch):
+    honest = Validator.validate
+
+    def diverged(self, model, step, *arguments):
+        if step == 4:
+            torch.nn.init.constant_(model.output_proj.weight, torch.nan)
+        return honest(self, model, step, *arguments)
+
+    monkeypatch.setattr(Validator, "validate", diverged)
+    recipe = make_recipe("training.max_steps=6", "training.validate_every_steps=2")
+    with pytest.raises(TrainingError, match="the validation loss is not finite") as told:
+        train_model(corpus_path, recipe, tmp_path / "run", device="cpu", threads=1)
+    assert told.value.at == "step 4"
+    assert [path.name for path in RunFolder(tmp_path / "run").list_checkpoints()] == ["step-00000002"]
 
 
 def test_the_loss_is_computed_of_no_more_at_once_than_training_computes(
