@@ -34,7 +34,8 @@ corpus:
   valid: {{name: valid, source: {text}/val.en.gz, target: {text}/val.de.gz, tag: <2de>}}
 vocabulary: {{size: 8000}}
 model: {{preset: small, num_decoder_layers: 2, dropout: 0.2}}
-training: {{batch_tokens: 2048, max_steps: {steps}, learning_rate: 1.5e-3, warmup_steps: {warmup}, average: last}}
+training: {{batch_tokens: 2048, max_steps: {steps}, learning_rate: 1.5e-3, schedule: inverse_sqrt,
+           warmup_steps: {warmup}, average: last}}
 """
 THREADS = int(os.environ.get("MTKIT_BENCHMARK_THREADS") or 0) or None
 TAGS = [("<2de>", "<2en>"), ("<2de>", "<2de>")]  # of English, of German

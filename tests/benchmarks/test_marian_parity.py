@@ -36,6 +36,7 @@ TIE = 1e-5
 SETTINGS = {
     "model.norm": "post", "model.num_encoder_layers": 3, "model.num_decoder_layers": 3, "training.learning_rate": 1e-3,
     "training.max_steps": 800, "training.warmup_steps": 80, "training.validate_every_steps": 200,
+    "training.schedule": "inverse_sqrt",
 }  # fmt: skip
 
 pytestmark = pytest.mark.benchmark
