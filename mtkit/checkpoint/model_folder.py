@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from mtkit.checkpoint.weights import load_weights, read_tensors, write_tensors
 from mtkit.config.model_folder import MODEL_FORMAT_VERSION, ModelFolderConfig
 from mtkit.corpus.tokenizer import Tokenizer, load_tokenizers, save_tokenizers
+from mtkit.corpus.vocab_tokenizer import VocabTokenizer
 from mtkit.errors import ModelError, writing
 from mtkit.runtime.files import atomic_folder, read_json
 from mtkit.version import __version__
@@ -133,7 +134,8 @@ def read_parts(folder: Path) -> ModelParts:
         ("source", source_tokenizer, config.model.src_vocab_size),
         ("target", target_tokenizer, config.model.tgt_vocab_size),
     ):
-        if len(tokenizer) != size:
+        # The embeddings of imported models may have rows that no piece uses.
+        if len(tokenizer) > size or (len(tokenizer) < size and not isinstance(tokenizer, VocabTokenizer)):
             raise ModelError(
                 f"the {side} vocabulary has {len(tokenizer):,} pieces, and the model {size:,}",
                 at=folder,

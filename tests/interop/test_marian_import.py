@@ -324,6 +324,21 @@ def test_weights_of_another_model_are_refused(marian, make_marian, tmp_path):
             import_marian(folder, tmp_path / "out", "a model")
 
 
+def test_a_model_may_have_more_rows_than_the_table_has_ids(marian, tmp_path):
+    folder = shutil.copytree(marian[1], tmp_path / "marian")
+    size = len(json.loads((folder / "vocab.json").read_text(encoding="utf-8")))
+    tensors = load_file(folder / "model.safetensors")
+    for name, tensor in tensors.items():
+        if size in tensor.shape:  # embeddings, and the bias of the logits, `(1, size)`
+            side = tensor.shape.index(size)
+            tensors[name] = torch.cat([tensor, tensor.narrow(side, size - 1, 1)], side)
+    save_file(tensors, folder / "model.safetensors")
+    change(folder, "config.json", vocab_size=size + 1, decoder_vocab_size=size + 1)
+    import_marian(folder, tmp_path / "out", "a model")
+    loaded = load_model(tmp_path / "out", CPU)
+    assert (len(loaded.target_tokenizer), loaded.model.config.tgt_vocab_size) == (size, size + 1)
+
+
 def test_a_table_of_another_model_is_refused(marian, tmp_path):
     folder = shutil.copytree(marian[1], tmp_path / "marian")
     change(folder, "vocab.json", more=10_000)
