@@ -15,6 +15,7 @@ from mtkit.runtime import console
 
 if TYPE_CHECKING:
     from mtkit.inspection.embedding import Embedder
+    from mtkit.inspection.mapping import Projection
     from mtkit.inspection.vectors import Vectors, VectorStore
 
 # Lines, None where they are not known, and their vectors, `(lines, dimensions)` float32.
@@ -125,14 +126,16 @@ def store_sides(
     """
     tags = (None, other_tag) * (len(sides) // 2)
     pieces = [side.iter_pieces(embedder, tag) for side, tag in zip(sides, tags, strict=True)]
-    left, right = (store.add(one, side.name, centred=centred) for one, side in zip(pieces[:2], sides[:2], strict=True))
-    if len(sides) > 2:
+    projections: Sequence[Projection] = ()
+    if len(sides) > 2:  # first, so that what is wrong with it shows before the rest is embedded
         from mtkit.inspection.mapping import learn_projections
 
         pairs = zip(pieces[2:], sides[2:], strict=True)
         texts = [store.add(_take(one, max_parallel), side.name) for one, side in pairs]
-        into_left, into_right = learn_projections(*texts)
-        left, right = into_left.apply(left), into_right.apply(right)
+        projections = learn_projections(*texts)
+    left, right = (store.add(one, side.name, centred=centred) for one, side in zip(pieces[:2], sides[:2], strict=True))
+    if projections:
+        left, right = projections[0].apply(left), projections[1].apply(right)
     return left, right
 
 

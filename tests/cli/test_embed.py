@@ -136,6 +136,14 @@ def test_parallel_text_teaches_how_the_sides_relate(embed, files, write, expecte
     assert embed(files[0], "--similarity", made[3], "--parallel", *made[:2]).code == 0
 
 
+def test_what_is_wrong_with_parallel_text_shows_before_the_rest_is_embedded(embed, files, write):
+    short = write("short.txt", ["The dog runs."])
+    result = embed(files[0], "--mine", files[1], "--parallel", files[0], short)
+    assert result.code == 3
+    assert "lines beside 1" in result.err
+    assert f"{files[1]}: " not in result.err
+
+
 def test_so_much_parallel_text_is_read(embed, files, write, monkeypatch):
     monkeypatch.setattr("mtkit.cli.embed.MAX_PARALLEL", 30)
     pair = [write(f"{count}.txt", [LINES[line % 5] or "a" for line in range(count)]) for count in (30, 40)]
