@@ -21,7 +21,6 @@ from pydantic import ValidationError
 from mtkit.checkpoint.weights import load_weights, read_tensors, write_tensors
 from mtkit.config.model_folder import MODEL_FORMAT_VERSION, ModelFolderConfig
 from mtkit.corpus.tokenizer import Tokenizer, load_tokenizers, save_tokenizers
-from mtkit.corpus.vocab_tokenizer import VocabTokenizer
 from mtkit.errors import ModelError, writing
 from mtkit.runtime.files import atomic_folder, read_json
 from mtkit.version import __version__
@@ -94,7 +93,7 @@ def read_model_config(folder: Path) -> ModelFolderConfig:
         raw = read_json(path)
         version = raw["format_version"]
     except (FileNotFoundError, NotADirectoryError) as exc:
-        raise refuse_folder(folder) from exc
+        raise no_model_folder(folder) from exc
     except (OSError, ValueError, KeyError) as exc:
         raise ModelError("config.json is damaged or not mtkit's", at=path, fix="copy the folder again, whole") from exc
     if isinstance(version, int) and version > MODEL_FORMAT_VERSION:
@@ -111,7 +110,7 @@ def read_model_config(folder: Path) -> ModelFolderConfig:
         raise ModelError(f"config.json: {field}: {first['msg']}", at=path, fix="copy the folder again, whole") from exc
 
 
-def refuse_folder(path: Path) -> ModelError:
+def no_model_folder(path: Path) -> ModelError:
     """Return the error for what is no model folder: where there is one inside, with its name."""
     if path.is_file():
         problem = "this is a file, not a model folder"
@@ -134,8 +133,7 @@ def read_parts(folder: Path) -> ModelParts:
         ("source", source_tokenizer, config.model.src_vocab_size),
         ("target", target_tokenizer, config.model.tgt_vocab_size),
     ):
-        # The embeddings of imported models may have rows that no piece uses.
-        if len(tokenizer) > size or (len(tokenizer) < size and not isinstance(tokenizer, VocabTokenizer)):
+        if not tokenizer.fits(size):
             raise ModelError(
                 f"the {side} vocabulary has {len(tokenizer):,} pieces, and the model {size:,}",
                 at=folder,

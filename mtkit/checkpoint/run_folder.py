@@ -25,7 +25,7 @@ from typing import Any
 
 from pydantic import Field
 
-from mtkit.checkpoint.model_folder import CONFIG_NAME, WEIGHTS_NAME, refuse_folder
+from mtkit.checkpoint.model_folder import CONFIG_NAME, WEIGHTS_NAME, no_model_folder
 from mtkit.config.loading import load_recipe
 from mtkit.config.recipe import Recipe
 from mtkit.config.section import Section
@@ -249,13 +249,14 @@ class RunFolder:
             ModelError: It is missing or damaged.
         """
         path = self.path / RECIPE_NAME
+        problem = "the run's recipe is damaged" if path.is_file() else "the run has no recipe"
+        damaged = ModelError(problem, at=path, fix="restore it from a copy, or start anew with another -o")
         try:
-            recipe, reason = load_recipe(path), None
+            recipe = load_recipe(path)
         except RecipeError as exc:
-            recipe, reason = Recipe(), exc
+            raise damaged from exc
         if not recipe.model_fields_set:  # every section is written, in one that is whole
-            problem = "the run's recipe is damaged" if path.is_file() else "the run has no recipe"
-            raise ModelError(problem, at=path, fix="restore it from a copy, or start anew with another -o") from reason
+            raise damaged
         return recipe
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -332,7 +333,7 @@ def find_model(path: Path) -> tuple[Path, Path]:
         console.say(f"{path} is not finished: using its checkpoint {ranked[0].name}")
         return path, find_weights(ranked[0])
     if not path.is_dir():
-        raise refuse_folder(path)
+        raise no_model_folder(path)
     return folder, find_weights(path) if (path / STATE_NAME).is_file() else folder / WEIGHTS_NAME
 
 

@@ -36,7 +36,7 @@ def describe(path: Path) -> dict[str, Any]:
         DataError: It is not such a folder, or a corpus that is damaged.
         ModelError: It is a run or a model that is damaged.
     """
-    from mtkit.checkpoint.model_folder import CONFIG_NAME
+    from mtkit.checkpoint.model_folder import CONFIG_NAME, RUN_FOLDER
     from mtkit.checkpoint.run_folder import STATE_NAME, RunFolder
     from mtkit.corpus.manifest import is_prepared_corpus
 
@@ -51,7 +51,7 @@ def describe(path: Path) -> dict[str, Any]:
         raise DataError("this is a checkpoint of a run", at=path, fix=fix)
     if not path.exists():
         raise DataError("no such folder", at=path, fix="check the path")
-    inside = [part for part in ("run", "corpus") if (path / part).is_dir()]
+    inside = [part for part in (RUN_FOLDER, "corpus") if (path / part).is_dir()]
     fix = f"look at {path / inside[0]}" if inside else "give what mtkit prepare, train or run made"
     raise DataError("neither a prepared corpus, nor a run, nor a model", at=path, fix=fix)
 

@@ -114,7 +114,9 @@ def run(
 
 def _train(recipe: Recipe, output: Path, device: DeviceName, threads: int | None, overwrite: bool) -> Path:
     """Return the finished model."""
-    folder = output / "run"
+    from mtkit.checkpoint.model_folder import RUN_FOLDER
+
+    folder = output / RUN_FOLDER
     outcome = run_training(output / "corpus", recipe, folder, device=device, threads=threads, restart=overwrite)
     assert outcome.model is not None
     if outcome.was_up_to_date:

@@ -120,6 +120,10 @@ class Tokenizer:
     def __len__(self) -> int:
         return int(self._processor.get_piece_size())
 
+    def fits(self, num_embeddings: int) -> bool:
+        """Return whether it may be the vocabulary of a model with so many embeddings."""
+        return len(self) == num_embeddings
+
     def shares_ids(self, other: Tokenizer) -> bool:
         """Return whether both give every piece the same id, so that one matrix of embeddings can serve both."""
         return self.fingerprint == other.fingerprint

@@ -85,6 +85,10 @@ class VocabTokenizer(Tokenizer):
     def __len__(self) -> int:
         return len(self._pieces)
 
+    def fits(self, num_embeddings: int) -> bool:
+        """Return whether it may be a model's: some of such models have rows that no piece uses."""
+        return len(self) <= num_embeddings
+
     def shares_ids(self, other: Tokenizer) -> bool:
         """Return whether both have the same table."""
         return isinstance(other, VocabTokenizer) and other._ids == self._ids

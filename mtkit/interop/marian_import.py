@@ -156,7 +156,7 @@ def _check_tokenizers(tokenizers: tuple[Tokenizer, Tokenizer], config: ModelConf
     for side, tokenizer, size in zip(
         ("source", "target"), tokenizers, (config.src_vocab_size, config.tgt_vocab_size), strict=True
     ):
-        if len(tokenizer) > size:
+        if not tokenizer.fits(size):
             raise ModelError(
                 f"the table of ids of the {side} goes up to {len(tokenizer) - 1:,}, and the model to {size - 1:,}",
                 at=folder,

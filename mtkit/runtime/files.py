@@ -28,7 +28,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path = path.resolve()  # of a link, what it leads to
     if _works_in(path):
         raise OutputError("the folder that you are in cannot be replaced", at=path, fix="name a new one inside it")
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = _place_beside(path, "partial")
     with writing(path):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -45,8 +45,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def remove_leftovers(path: Path) -> None:
     """Remove what a kill left beside a folder that `atomic_folder` wrote; only where nobody else writes it now."""
     path = path.resolve()
-    for name in (f".{path.name}.partial", f".{path.name}.replaced"):
-        shutil.rmtree(path.with_name(name), ignore_errors=True)
+    for kind in ("partial", "replaced"):
+        shutil.rmtree(_place_beside(path, kind), ignore_errors=True)
+
+
+def _place_beside(path: Path, kind: str) -> Path:
+    """Return where what is to take the place of `path`, or what it took that of, stands meanwhile."""
+    return path.with_name(f".{path.name}.{kind}")
 
 
 @contextmanager
@@ -60,7 +65,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         OutputError: The file cannot be written.
     """
     rank = read_processes().rank
-    temporary = path.with_name(f".{path.name}.{rank}.partial" if rank else f".{path.name}.partial")
+    temporary = _place_beside(path, f"{rank}.partial" if rank else "partial")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -115,7 +120,7 @@ def _works_in(folder: Path) -> bool:
 
 def _swap(new: Path, path: Path) -> None:
     """Put the folder `new` in the place of `path`, which may hold an older one."""
-    old = path.with_name(f".{path.name}.replaced")
+    old = _place_beside(path, "replaced")
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
         path.rename(old)

@@ -14,7 +14,7 @@ from mtkit.runtime import console
 from mtkit.runtime.device import name_processor
 from mtkit.runtime.distributed import Processes
 from mtkit.runtime.files import hash_file
-from mtkit.training.schedule import learning_rate_at, warmup_steps
+from mtkit.training.schedule import FALLING, learning_rate_at, warmup_steps
 
 # Where a run goes on to a new end, a learning rate that is higher by more than this is told.
 _LARGEST_RISE = 1.1
@@ -119,7 +119,7 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
 
 def _find_rate(step: int, training: TrainingSection, max_steps: int | None) -> float | None:
     """Return the learning rate of an update; None where it depends on an end that is still to be measured."""
-    is_open = max_steps is None and (training.max_minutes is not None or training.schedule in ("linear", "cosine"))
+    is_open = max_steps is None and (training.max_minutes is not None or training.schedule in FALLING)
     return None if is_open else learning_rate_at(step, training, max_steps)
 
 

@@ -35,7 +35,7 @@ from mtkit.training.interrupts import tolerate_save_requests
 from mtkit.training.machine_choices import choose
 from mtkit.training.parallel import TrainedModel
 from mtkit.training.resuming import announce_changes, check_output, check_same_run, check_start
-from mtkit.training.schedule import warmup_steps
+from mtkit.training.schedule import FALLING, warmup_steps
 from mtkit.training.trainer import Trainer
 from mtkit.training.updates import UpdateReader
 from mtkit.training.validation import Validator
@@ -160,7 +160,7 @@ def _with_a_stop(recipe: Recipe) -> Recipe:
     training = recipe.training
     if (training.max_steps, training.max_epochs, training.max_minutes, training.patience) == (None,) * 4:
         training = training.model_copy(update={"patience": _DEFAULT_PATIENCE})
-    if training.schedule in {"linear", "cosine"} and training.max_steps is None and training.max_minutes is None:
+    if training.schedule in FALLING and training.max_steps is None and training.max_minutes is None:
         raise RecipeError(
             f"the schedule '{training.schedule}' needs to know where the run ends",
             at="training.schedule",

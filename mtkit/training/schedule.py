@@ -6,6 +6,9 @@ import math
 
 from mtkit.config.training import Averaging, TrainingSection
 
+# Schedules that fall to zero at the last step, and so need to know it.
+FALLING = frozenset({"linear", "cosine"})
+
 
 def learning_rate_at(step: int, training: TrainingSection, max_steps: int | None) -> float:
     """Return the learning rate of update `step`, 1-based.
