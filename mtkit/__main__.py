@@ -1,10 +1,12 @@
 from mtkit.runtime.distributed import read_processes
+from mtkit.runtime.processors import wait_awake_briefly
 from mtkit.runtime.signals import STOPPED, exit_at_once, unwind_on_signals
 
 
 def main() -> None:
     """Run the command line; a signal is heard from here on, also in the half second that it takes to load."""
     unwind_on_signals()
+    wait_awake_briefly()
     from mtkit.cli import main as command_line
 
     try:

@@ -56,7 +56,10 @@ OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace what stands at the output, if mtkit made it.")
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="CPU threads. [default: all cores]", show_default=False)
+    int | None,
+    typer.Option(
+        "--threads", min=1, help="CPU threads. [default: all cores that the process may use]", show_default=False
+    ),
 ]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write. [default: standard output]")]
 # For the commands that load a model.

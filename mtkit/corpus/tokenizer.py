@@ -28,6 +28,9 @@ TARGET_FILE = "target.spm"
 # default; with fewer cores it takes no longer than their number would.
 _TRAINING_THREADS = 16
 
+# Fewer lines are segmented in less time than it takes to start threads for them.
+_LINES_FOR_THREADS = 256
+
 _MIN_SIZE = 16  # as the field `vocabulary.size` has it
 
 # A text that cannot give so many pieces gets as many as it can: most of them are characters.
@@ -142,7 +145,13 @@ class Tokenizer:
             lines: Lines of text.
             threads: CPU threads; None for all cores.
         """
-        return self._processor.encode(list(lines), out_type=int, num_threads=threads or -1)  # type: ignore[no-any-return]
+        return self._segment(lines, int, threads)
+
+    def _segment(self, lines: Sequence[str], out_type: type, threads: int | None) -> list[list[Any]]:
+        """Return the pieces of each line, as ids (`int`) or as text (`str`)."""
+        if threads == 1 or len(lines) < _LINES_FOR_THREADS:
+            return [self._processor.encode(line, out_type=out_type) for line in lines]
+        return self._processor.encode(list(lines), out_type=out_type, num_threads=threads or -1)  # type: ignore[no-any-return]
 
     def sample(self, lines: Sequence[str], strength: float, seeds: Sequence[int]) -> list[list[int]]:
         """Return the token ids of each line in a segmentation drawn at random (Kudo 2018; Provilkov et al. 2020).
@@ -186,7 +195,7 @@ class Tokenizer:
 
     def decode_batch(self, batch: Sequence[Sequence[int]]) -> list[str]:
         """Return the text of each sequence of token ids."""
-        texts: list[str] = self._processor.decode([list(map(int, ids)) for ids in batch])
+        texts = [self._processor.decode(list(map(int, ids))) for ids in batch]
         # Pieces that stand for bytes can spell line breaks, and a translation is one line.
         return [text.replace("\n", " ").replace("\r", " ") for text in texts]
 

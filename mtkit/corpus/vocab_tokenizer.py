@@ -112,7 +112,7 @@ class VocabTokenizer(Tokenizer):
             threads: CPU threads; None for all cores.
         """
         split = [self.split_tag(line) for line in lines]
-        segmented = self._processor.encode([text for _, text in split], out_type=str, num_threads=threads or -1)
+        segmented = self._segment([text for _, text in split], str, threads)
         ids, unk_id = self._ids, self.unk_id
         return [
             ([] if tag is None else [ids[tag]]) + [ids.get(piece, unk_id) for piece in pieces]

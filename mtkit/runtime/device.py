@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mtkit.errors import DeviceError
+from mtkit.runtime.processors import processor_limit
 
 if TYPE_CHECKING:
     import torch
@@ -132,8 +134,15 @@ def _has_native_bf16(device: torch.device) -> bool:
 
 
 def set_threads(count: int | None) -> None:
-    """Compute on `count` threads of the CPU; None leaves torch's choice, the number of cores."""
-    if count is not None:
-        import torch
+    """Compute on `count` threads of the CPU.
 
+    None leaves torch's choice, the number of cores or what OMP_NUM_THREADS says, but takes no more than a container's
+    limit of processor time allows: threads beyond it would wait for each other.
+    """
+    import torch
+
+    if count is None and "OMP_NUM_THREADS" not in os.environ:
+        limit = processor_limit()
+        count = limit if limit is not None and limit < torch.get_num_threads() else None
+    if count is not None:
         torch.set_num_threads(count)

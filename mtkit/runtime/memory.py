@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from mtkit.runtime.control_groups import MEMBERSHIP, ROOT, find_control_groups
+
 # Names of <malloc.h>.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
@@ -74,31 +76,13 @@ _CONTROL_GROUP_NAMES = (
 )
 
 
-def _left_in_control_group(
-    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
-) -> int | None:
+def _left_in_control_group(root: Path = ROOT, membership: Path = MEMBERSHIP) -> int | None:
     """Return the least that this process's control group, and those it stands in, leave: limit less use.
 
-    What merely caches files counts as free. In a container the groups begin at `root`, whatever `membership` says.
+    What merely caches files counts as free.
     """
-    found = [_left_in(group) for group in _find_control_groups(root, membership)]
+    found = [_left_in(group) for group in find_control_groups("memory", root, membership)]
     return min((left for left in found if left is not None), default=None)
-
-
-def _find_control_groups(root: Path, membership: Path) -> set[Path]:
-    """Return the folders of the memory's control groups, of version 2 and 1, from this process's up to the root."""
-    groups = {root, root / "memory"}
-    try:
-        lines = membership.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return groups
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        top = root if not controllers else root / "memory" if "memory" in controllers.split(",") else None
-        if top is not None:
-            own = top / path.lstrip("/")
-            groups.update(group for group in (own, *own.parents) if group.is_relative_to(top))
-    return groups
 
 
 def _left_in(group: Path) -> int | None:

@@ -19,7 +19,9 @@ class Mtkit:
     def __init__(self, job):
         from mtkit.cli.models import load_translator
         from mtkit.config.decoding import DecodingSection
+        from mtkit.runtime.processors import wait_awake_briefly
 
+        wait_awake_briefly()
         decoding = DecodingSection(
             beam_size=job["beam"],
             batch_size=job["batch"],

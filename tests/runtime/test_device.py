@@ -121,3 +121,21 @@ def test_threads_are_set_and_left_alone():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("limit", "given", "wished", "expected"),
+    [(2, None, None, 2), (8, None, None, 4), (None, None, None, 4), (2, "4", None, 4), (2, None, 3, 3)],
+)
+def test_a_containers_limit_bounds_the_threads_that_nobody_chose(monkeypatch, limit, given, wished, expected):
+    monkeypatch.setattr(device, "processor_limit", lambda: limit)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        set_threads(wished)
+        assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)
