@@ -24,6 +24,7 @@ REFERENCE = "Der große Hund läuft über die Straße zu Mr. John Smith."
         ("Der Hund der hund läuft.", ["repeated"]),
         ("Der Hund läuft ! ! ! ! !", []),
         ("Der Hundndndndndnd läuft.", ["repeated"]),
+        ("Der Hund x1x1x1x1x1 läuft.", ["repeated"]),
         ("Der Hund hat 100000000 Euro.", []),
         ("Der Hund läuft läuft läuft over the street to Mr.", ["untranslated", "repeated"]),
     ],
@@ -41,6 +42,9 @@ def test_what_a_reference_does_is_not_odd():
     assert find_oddities("nein, nein, nein", ["nein, nein, nein"], "no") == []
     assert find_oddities("nein, nein, nein, nein", ["nein, nein, nein"], "no") == ["repeated"]
     assert find_oddities("Haaaaaaa", ["haaaaaaaa"], "no") == []
+    assert find_oddities("nein, nein, nein", ["nein", "nein, nein, nein"], "no") == []
+    assert find_oddities("Haaaaaaa", ["ha", "haaaaaaaa"], "no") == []
+    assert find_oddities("ja so ja so ja so", ["ja so ja so ja so da da da da"], "no") == []
     assert find_oddities("ha Universal Library of the World", ["Die Universal Library of the World"], SOURCE) == []
 
 
@@ -52,6 +56,10 @@ def test_without_a_source_nothing_is_untranslated():
 def test_numbers_and_codes_may_be_copied():
     assert find_oddities("12 : 30", ["halb eins"], "12 : 30") == []
     assert find_oddities("am 1 2 3 4 5", ["x"], "on 1 2 3 4 5") == []
+
+
+def test_three_words_may_be_copied_at_the_end_too():
+    assert find_oddities("Hund over the street", ["Hund über die Straße"], "dog over the street") == []
 
 
 @pytest.mark.parametrize("text", ["मामा ने मेरे लिए किताब लाई।", "दादा-दादी काका के घर गए।", "ดีดีมาก", "từ từ đi"])

@@ -19,8 +19,9 @@ def texts(spoiled):
     return reference, systems
 
 
-def build(reference, systems, metrics=("bleu", "chrf", "ter"), **known):
-    evaluator = Evaluator([reference], EvaluationSection(metrics=metrics, bootstrap_samples=50), counted=["chrf"])
+def build(reference, systems, metrics=("bleu", "chrf", "ter"), bootstrap_samples=50, seed=12345, **known):
+    section = EvaluationSection(metrics=metrics, bootstrap_samples=bootstrap_samples, seed=seed)
+    evaluator = Evaluator([reference], section, counted=["chrf"])
     scored = [score_system(evaluator, f"s{n}", lines, f"s{n}") for n, lines in enumerate(systems)]
     return build_evaluation_report(evaluator, scored, Texts([reference], **known), randomization_trials=50)
 
@@ -118,3 +119,18 @@ def test_other_metrics_stand_beside_ours(texts):
     assert [row["metric"] for row in report["comparisons"]] == ["bleu", "comet"] * 2
     assert report["comparisons"][3]["difference"] == pytest.approx(2, abs=0.1)
     assert report["comparisons"][3]["bootstrap_p"] == pytest.approx(1 / 51)
+
+
+def test_the_seed_of_the_recipe_decides(texts):
+    reference, (first, second, _) = texts
+    close = [first, [*second[:10], *first[10:]]]
+    found = [build(reference, close, ["chrf"], seed=seed)["comparisons"] for seed in (1, 1, 2)]
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_single_resample_gives_neither_intervals_nor_tests(texts):
+    external = ExternalScores("comet", {f"s{n}": np.arange(80.0)[:, None] for n in range(3)})
+    report = build(*texts, ["bleu"], bootstrap_samples=1, external=[external])
+    assert report["tests"]["bootstrap_samples"] == 0
+    assert all(system["external"]["comet"]["interval"] is None for system in report["systems"])
+    assert all(row["bootstrap_p"] is None for row in report["comparisons"])
