@@ -156,6 +156,7 @@ def test_weights_of_another_model_are_refused(run, run_folder, tmp_path):
     result = run("average", run_folder, "--last", 2, "-o", tmp_path / "out")
     assert result.code == 4
     assert "weights of different models" in result.err
+    assert run("average", checkpoint(run_folder, 2), "-o", tmp_path / "out").code == 4
     assert not (tmp_path / "out").exists()
 
 

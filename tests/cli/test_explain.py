@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -24,6 +25,10 @@ def test_text(explain):
     assert len(links) == 4
     rows = {line.split("  ")[0] for line in lines[7:]}
     assert rows == {"the", "cat,", "it", "sees", "</s>"}
+    for line in lines[7:]:
+        weights = [float(weight) for weight in re.findall(r" (\d\.\d\d)\b", line)]
+        assert weights == sorted(weights, reverse=True)
+        assert weights[0] >= 1 / 7  # of six words and the end
     # Of the encoder, rows are source words; pieces are shown if asked for.
     rows = [line.split()[0] for line in explain(SENTENCE, "--attention", "encoder", "--pieces").out.splitlines()[7:]]
     assert rows[0].startswith("▁")
@@ -31,11 +36,11 @@ def test_text(explain):
 
 
 def test_json_and_page(explain, tmp_path, open_page):
-    result = explain(SENTENCE, "-o", tmp_path / "a.json")
+    result = explain(SENTENCE, "-o", tmp_path / "a.JSON")
     assert (result.code, result.out) == (0, "")
-    data = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    data = json.loads((tmp_path / "a.JSON").read_text(encoding="utf-8"))
     assert (data["source"], data["is_forced"], data["beam_size"]) == (SENTENCE, False, 2)
-    assert result.err == f"wrote {tmp_path / 'a.json'}: {data['translation']}\n"
+    assert result.err == f"wrote {tmp_path / 'a.JSON'}: {data['translation']}\n"
     assert explain(SENTENCE, "-o", tmp_path / "a.html").code == 0
     page = open_page(tmp_path / "a.html")
     assert SENTENCE.split()[1] in page.inner_text("body")
@@ -46,6 +51,13 @@ def test_pictures(explain, tmp_path):
     result = explain(SENTENCE, "-o", picture, "--attention", "encoder", "--layer", "1", "--head", "2", "--word", "dog")
     assert (result.code, result.out) == (0, "")
     assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_each_flag_changes_the_picture(explain, tmp_path):
+    choices = ["", "--attention decoder", "--layer 1", "--head 1", "--head 2", "--grid", "--word cat", "--pieces"]
+    for number, flags in enumerate(choices):
+        assert explain(SENTENCE, "--target", "the cat", "-o", tmp_path / f"{number}.svg", *flags.split()).code == 0
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == len(choices)
 
 
 @pytest.mark.parametrize(

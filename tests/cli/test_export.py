@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 
+from mtkit.checkpoint.weights import read_tensors, write_tensors
 from mtkit.cli.export import Quantization
 from mtkit.config.decoding import DecodingSection
 from mtkit.decoding.translator import Translator
@@ -138,6 +139,22 @@ def test_what_is_no_model_is_refused(run, ctranslate2, tmp_path):
         result = run("export", tmp_path / "missing", "-o", tmp_path / "out", "--to", to)
         assert (result.code, result.out) == (4, "")
         assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_another_model_are_refused(run, model_folder, tmp_path):
+    model = shutil.copytree(model_folder, tmp_path / "model")
+    weights = read_tensors(model / "model.safetensors")
+    name = next(iter(weights))
+    write_tensors(weights | {name: weights[name][:-1]}, model / "model.safetensors")
+    assert run("export", model, "-o", tmp_path / "out", "--to", "safetensors").code == 4
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_needs_no_card(run, model_folder, tmp_path):
+    model = shutil.copytree(model_folder, tmp_path / "model")
+    (model / "README.md").unlink()
+    assert run("export", model, "-o", tmp_path / "out", "--to", "safetensors").code == 0
+    assert translate(tmp_path / "out") == translate(model_folder)
 
 
 def test_the_finished_model_of_a_run(run, run_folder, tmp_path):

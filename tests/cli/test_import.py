@@ -101,6 +101,15 @@ def test_what_is_told(run, marian_folder, tmp_path):
     assert "up to date" in again.err
 
 
+def test_pieces_that_the_model_forbids_are_told(run, marian_folder, tmp_path):
+    folder = shutil.copytree(marian_folder, tmp_path / "marian")
+    config = json.loads((folder / "generation_config.json").read_text())
+    assert "decoding.suppressed" not in run("import", folder, "-o", tmp_path / "out").err
+    config["bad_words_ids"].append([5])
+    (folder / "generation_config.json").write_text(json.dumps(config))
+    assert "decoding.suppressed" in run("import", folder, "-o", tmp_path / "out").err
+
+
 def test_another_model_is_replaced_only_if_a_person_says_so(run, marian_folder, model, tmp_path):
     other = shutil.copytree(marian_folder, tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
@@ -197,12 +206,13 @@ class TestHub:
         assert "--allow-bin" in result.fixes[0]
         assert not (tmp_path / "cache" / "pytorch_model.bin").exists()
 
-    def test_a_pickle_is_fetched_with_one(self, run, asked, marian_folder, tmp_path):
+    def test_a_pickle_is_fetched_with_one_from_the_same_revision(self, run, asked, marian_folder, tmp_path):
         from safetensors.torch import load_file
 
         (tmp_path / "hub" / "model.safetensors").unlink()
         torch.save(load_file(marian_folder / "model.safetensors"), tmp_path / "hub" / "pytorch_model.bin")
-        assert run("import", "a/b", "-o", tmp_path / "out", "--allow-bin").code == 0
+        assert run("import", "a/b", "-o", tmp_path / "out", "--allow-bin", "--revision", "v1").code == 0
+        assert {revision for _, revision, _ in asked} == {"v1"}
 
     @pytest.mark.parametrize(
         ("error", "message"),
@@ -286,6 +296,7 @@ class TestUse:
         assert "transformers" in result.err
         for name in ("model.safetensors", "config.json", "vocab.json", "source.spm", "target.spm"):
             assert (tmp_path / "back" / name).read_bytes() == (marian_folder / name).read_bytes()
+        assert "Imported from" in (tmp_path / "back" / "README.md").read_text(encoding="utf-8")
         assert "up to date" in run("export", model, "-o", tmp_path / "back", "--to", "transformers").err
 
     def test_a_model_that_does_not_fit_is_refused(self, run, model_folder, tmp_path):

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from mtkit.checkpoint.run_folder import RunFolder
+from mtkit.checkpoint.run_folder import MicroBatch, RunFolder
 from mtkit.corpus.manifest import read_manifest
 from mtkit.corpus.report import build_corpus_rows
 from mtkit.corpus.store import PreparedCorpus
@@ -105,6 +105,29 @@ def test_a_run_that_is_not_finished(run, experiment, tmp_path):
     assert json.loads(result.out) == finished | {"state": "not finished"}
 
 
+def test_of_several_checkpoints_the_best_one_and_what_holds_last(run, experiment, tmp_path):
+    folder = RunFolder(shutil.copytree(experiment / "run", tmp_path / "run"))
+    shutil.copytree(folder.checkpoint(2), folder.checkpoint(1))
+    state = folder.read_state(folder.checkpoint(1))
+    better = state.validation.model_copy(update={"step": 1, "loss": 0.0, "bleu": 100.0, "chrf": 100.0})
+    state = state.model_copy(update={"step": 1, "validation": better})
+    (folder.checkpoint(1) / "state.json").write_text(state.model_dump_json())
+    sizes = [MicroBatch(from_step=step, tokens=tokens, reason="memory") for step, tokens in ((1, 64), (2, 32))]
+    folder.write_record(folder.read_record().model_copy(update={"micro_batches": sizes}))
+    described = json.loads(run("info", folder.path, "--json").out)
+    assert (described["best"]["step"], described["steps_done"], described["checkpoints"]) == (1, 2, 2)
+    assert described["micro_batch_tokens"] == 32
+
+
+def test_a_run_without_a_checkpoint_yet(run, experiment, tmp_path):
+    folder = RunFolder(shutil.copytree(experiment / "run", tmp_path / "run"))
+    shutil.rmtree(folder.model)
+    shutil.rmtree(folder.checkpoints)
+    folder.write_record(folder.read_record().model_copy(update={"is_finished": False}))
+    described = json.loads(run("info", folder.path, "--json").out)
+    assert (described["steps_done"], described["best"], described["parameters"]) == (0, None, None)
+
+
 def test_the_vocabularies_of_a_model_are_those_of_its_sides(run, model_folder, tmp_path):
     import shutil
 
@@ -116,10 +139,12 @@ def test_the_vocabularies_of_a_model_are_those_of_its_sides(run, model_folder, t
     assert described["vocabulary"] == {"source": 123, "target": config["model"]["tgt_vocab_size"]}
 
 
-def test_a_folder_of_mtkit_run_points_to_its_parts(run, experiment):
-    result = run("info", experiment)
-    assert result.code == 3
-    assert result.fixes == [f"look at {experiment / 'run'}"]
+def test_a_folder_of_mtkit_run_points_to_its_parts(run, experiment, tmp_path):
+    (tmp_path / "corpus").mkdir()
+    for folder, part in ((experiment, "run"), (tmp_path, "corpus")):
+        result = run("info", folder)
+        assert result.code == 3
+        assert result.fixes == [f"look at {folder / part}"]
 
 
 def test_a_folder_of_mtkit_run_in_place_of_a_model_points_to_its_run(run, experiment):

@@ -186,6 +186,13 @@ def test_long_lines_and_unknown_pieces_are_told(score, write):
     assert "unknown tokens" not in result.err
 
 
+def test_bytes_that_are_no_text_are_told_of_either_side(score, write, tmp_path):
+    (tmp_path / "b.de").write_bytes(b"the \xff dog\n")
+    result = score(write("a.en", ["the dog"]), tmp_path / "b.de")
+    assert result.code == 0
+    assert "b.de" in result.err
+
+
 def test_empty_files_give_nothing(score, write):
     for arguments in ((write("a.en", ""), write("a.de", "")), (write("a.tsv", ""),), (write("a.jsonl", ""),)):
         result = score(*arguments, "--summary")
@@ -289,6 +296,12 @@ def test_what_cannot_be_scored_comes_last(score, write):
         (["in.en", "--n-best", "late.nb"], 3, "sentence 9 is not there", "the source that the list was made from"),
         (["in.en", "--n-best", "mixed.nb"], 3, "sentence 0 comes after sentence 1", "sort -s -n -k 1,1"),
         (["in.en", "--n-best", "late.nb", "--json"], 2, "--json does not go with --n-best", "leave one of them out"),
+        (
+            ["in.en", "--n-best", "late.nb", "--tokens"],
+            2,
+            "--tokens does not go with --n-best",
+            "leave one of them out",
+        ),
         (["in.en", "in.de", "--n-best", "late.nb"], 2, "TARGET does not go with --n-best", "leave one of them out"),
         (["in.en", "in.de", "--format", "tsv"], 2, "--format is of one file", "leave out TARGET or --format"),
         (["in.en", "in.de", "-o", "in.de"], 2, "TARGET and -o are the same file", "another name"),
