@@ -88,6 +88,13 @@ def test_the_estimate_knows_what_takes_and_what_saves_memory(make):
     assert bytes_per_token(*make(*deep)) > 2 * plain
 
 
+def test_of_a_few_pairs_the_estimate_is_what_they_keep(make):
+    trained, reader = make()
+    reader.longest = reader.longest[:5]
+    batch = _longest_batch(reader, 1000)
+    assert bytes_per_token(trained, reader) == pytest.approx(_kept_bytes(trained, batch) / _padded_tokens(batch))
+
+
 def test_the_estimate_leaves_no_gradient(make):
     trained, reader = make()
     bytes_per_token(trained, reader)
@@ -122,6 +129,8 @@ def gpu(monkeypatch):
             assert not is_last, "a sum over processes that breaks off cannot be begun again"
             if batch.tgt_out_ids.numel() > room:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
+            for parameter in self.parameters:
+                parameter.grad = torch.ones_like(parameter)
 
         monkeypatch.setattr(TrainedModel, "backward", backward)
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=1000))
@@ -136,11 +145,36 @@ def test_on_a_gpu_sizes_are_tried(make, gpu):
     for room, tokens, expected in ((1000, 1000, 1000), (999, 1000, 500), (longest, 8 * longest, longest)):
         gpu(room)
         assert _try_sizes(trained, reader, tokens) == expected
+        assert all(p.grad is None for p in trained.parameters)
     gpu(longest)
     assert _try_sizes(trained, reader, longest - 1) == longest - 1  # a pair longer than an update is one of its own
     gpu(longest - 1)
     with pytest.raises(DeviceError, match=rf"not even one pair of {longest} tokens"):
         _try_sizes(trained, reader, 1000)
+
+
+@pytest.mark.parametrize(("settings", "copies"), [((), 2), (("training.ema_decay=0.9",), 3)])
+def test_sizes_are_tried_beside_what_the_optimizer_keeps_and_some_room(make, gpu, monkeypatch, settings, copies):
+    gpu(1000)
+    trained, reader = make(*settings)
+    reserved = []
+    for name in ("empty", "empty_like"):
+        honest = getattr(torch, name)
+        monkeypatch.setattr(
+            torch, name, lambda *given, honest=honest, **options: reserved.append(honest(*given, **options))
+        )
+    _try_sizes(trained, reader, 100)
+    a_tenth = 100
+    assert sum(t.numel() for t in reserved) == copies * sum(p.numel() for p in trained.parameters) + a_tenth
+
+
+def test_parts_of_a_model_on_a_gpu_are_fitted_to_what_is_free(make, monkeypatch):
+    """A size that is tried and too large would leave the other processes waiting."""
+    trained, reader = make("training.batch_tokens=1000")
+    trained.device, trained.kind = torch.device("cuda"), "fsdp"
+    monkeypatch.setattr(micro_batch, "bytes_per_token", lambda *_: 1e6)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * 300 * 10**6, 10**12))
+    assert fit_micro_batch(trained, reader)[0] == 250
 
 
 def test_where_not_even_one_pair_fits_nothing_is_trained(make, leave):

@@ -381,6 +381,13 @@ def test_a_run_starts_after_a_mistake_is_corrected_as_told(
     train(path, make_recipe("training.max_steps=1", correction), tmp_path / "run")
 
 
+def test_without_validations_the_last_checkpoint_is_the_best_one(without_validation, make_recipe, tmp_path):
+    train(without_validation, make_recipe("training.max_steps=10", "training.average=off"), tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    last = read_tensors(run.checkpoint(10) / "model.safetensors")
+    assert all(last[name].equal(tensor) for name, tensor in read_tensors(run.model / "model.safetensors").items())
+
+
 def test_a_training_that_fails_leaves_no_thread(corpus_path, make_recipe, tmp_path, at_step):
     before = threading.active_count()
     at_step(7, lambda: 1 / 0)
@@ -426,8 +433,10 @@ def test_validation_text_is_translated_with_its_tags(corpus_path, make_recipe, t
     ("tags", "flag"), [(("<hu>", "<bt>"), " --tag '<hu>'"), ((None, "<bt>"), ""), ((None, None), "")]
 )
 def test_the_model_tells_the_tags_that_it_was_trained_with(corpus_path, make_recipe, tmp_path, tags, flag):
-    train(prepare_two(corpus_path, tmp_path, tags), make_recipe("training.max_steps=1"), tmp_path / "run")
+    recipe = make_recipe("training.max_steps=1", "model.num_encoder_layers=2")
+    train(prepare_two(corpus_path, tmp_path, tags), recipe, tmp_path / "run")
     model = tmp_path / "run" / "model"
+    assert "2 encoder and 1 decoder layers" in (model / "README.md").read_text()
     assert read_model_config(model).tags == list(dict.fromkeys(tags))
     assert f"mtkit translate --model THIS_FOLDER{flag} input.txt" in (model / "README.md").read_text()
 

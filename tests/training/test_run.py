@@ -18,6 +18,7 @@ from mtkit.checkpoint.run_folder import RunFolder, rank_checkpoints
 from mtkit.checkpoint.weights import read_tensors
 from mtkit.errors import ModelError, OutputError, RecipeError
 from mtkit.training.board import Board
+from mtkit.training.finishing import _find_better
 from mtkit.training.log import TrainingLog
 from mtkit.training.parallel import TrainedModel
 from mtkit.training.run import train_model
@@ -52,7 +53,10 @@ def test_writes_what_it_promises(run):
     assert [p.name for p in run.list_checkpoints()] == [f"step-{n:08d}" for n in (5, 10, 15, 20)]
     kinds = [(r["kind"], r["step"]) for r in run.read_metrics()]
     assert kinds == [("train", 5), ("train", 10), ("validation", 10), ("train", 15), ("train", 20), ("validation", 20)]
-    assert "BLEU" in (run.model / "README.md").read_text()
+    card = (run.model / "README.md").read_text()
+    assert "BLEU" in card
+    assert "for 20 updates of 200 tokens" in card
+    assert f"{sum(t.numel() for t in read_tensors(run.model / 'model.safetensors').values()):,} parameters" in card
     assert (run.path / "tensorboard").is_dir()
 
 
@@ -66,10 +70,18 @@ def test_only_the_last_two_checkpoints_keep_their_optimizer(run):
     assert kept == ["step-00000015", "step-00000020"]
 
 
-@pytest.mark.parametrize(("setting", "steps"), [("null", (5, 10, 15, 20)), ("best", (10, 20)), ("off", (20,))])
+@pytest.mark.parametrize(
+    ("setting", "steps"),
+    [
+        ("average=null", (5, 10, 15, 20)),
+        ("average_count=2", (15, 20)),
+        ("average=best", (10, 20)),
+        ("average=off", (20,)),
+    ],
+)
 def test_the_model_is_the_average_of_checkpoints(corpus_path, make_recipe, tmp_path, monkeypatch, setting, steps):
     monkeypatch.setattr("mtkit.training.finishing._TOLERATED", 100)
-    train(corpus_path, make_recipe(f"training.average={setting}", "training.best_metric=loss"), tmp_path / "run")
+    train(corpus_path, make_recipe(f"training.{setting}", "training.best_metric=loss"), tmp_path / "run")
     run = RunFolder(tmp_path / "run")
     assert load_model(run.path, torch.device("cpu")).path == run.model
     parts = [read_tensors(run.checkpoint(step) / "model.safetensors") for step in steps]
@@ -251,6 +263,15 @@ def test_an_average_that_is_clearly_worse_than_a_checkpoint_is_not_taken(corpus_
     expected = read_tensors(run.checkpoint(best) / "model.safetensors")
     found = read_tensors(run.model / "model.safetensors")
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_an_average_gives_way_to_a_whole_checkpoint_only(run):
+    best = rank_checkpoints(run, "loss")[0]
+    chosen = [run.checkpoint(5), run.checkpoint(10)]
+    worse = run.read_state(best).validation.model_copy(update={"loss": 99.0})
+    assert _find_better(run, chosen, worse) == best / "model.safetensors"
+    (best / "model.safetensors").write_bytes(b"")
+    assert _find_better(run, chosen, worse) is None
 
 
 def test_a_stop_during_the_last_update_is_obeyed(corpus_path, make_recipe, tmp_path, monkeypatch):
@@ -508,13 +529,14 @@ def test_the_report_shows_the_run_in_a_browser(run, open_page):
     facts = page.locator(".facts").inner_text()
     assert "State\nfinished" in facts
     assert "en to de" in facts
+    assert "cpu, fp32, 1 thread\n" in facts
     page.locator("summary").click()
     assert page.locator("pre").text_content() == (run.path / "recipe.yaml").read_text(encoding="utf-8")
 
 
 def test_a_run_that_goes_on_keeps_the_translations_of_before(run, corpus_path, make_recipe):
     before = read_report(run)
-    assert before["is_finished"]
+    assert (before["is_finished"], before["max_steps"]) == (True, 20)
     assert before["model_scores"]["bleu"] >= 0
     train(corpus_path, make_recipe("training.max_steps=40"), run.path, extend=True)
     after = read_report(run)

@@ -11,6 +11,7 @@ from mtkit.corpus.store import PreparedCorpus
 from mtkit.errors import DeviceError, TrainingError
 from mtkit.model.transformer import build_model
 from mtkit.runtime.distributed import Processes
+from mtkit.training import machine_choices
 from mtkit.training.log import TrainingLog
 from mtkit.training.machine_choices import measure_seconds_per_step
 from mtkit.training.parallel import TrainedModel
@@ -249,6 +250,35 @@ def test_measuring_the_rate_changes_nothing(make_trainer):
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.trained.parameters, strict=True))
     assert not trainer.trained.optimizer.state
     assert all(p.grad is None for p in trainer.trained.parameters)
+
+
+def test_the_time_of_a_step_is_that_of_its_padded_tokens(make_trainer, monkeypatch):
+    trainer = make_trainer()
+    calls, now = [], [0.0]
+
+    def padded(rows):
+        return len(rows) * trainer.reader.longest[rows].max()
+
+    def compute_gradients(update):
+        calls.append(update)
+        now[0] += 0.01 * sum(padded(batch.rows) for batch in update.batches) + 99 * (len(calls) <= 2)  # to warm up
+        return 0.0, 0.0
+
+    monkeypatch.setattr(trainer, "compute_gradients", compute_gradients)
+    monkeypatch.setattr(machine_choices.time, "perf_counter", lambda: now[0])
+    expected = 0.01 * np.mean([padded(rows) for rows in trainer.reader.plan(0)])
+    assert measure_seconds_per_step(trainer) == pytest.approx(expected)
+
+
+def test_the_smallest_memory_and_the_slowest_process_decide(make_trainer, monkeypatch):
+    trainer = make_trainer("training.max_steps=null", "training.max_minutes=1")
+    trainer.reader.record = trainer.reader.record.model_copy(update={"micro_batches": [], "max_steps": None})
+    monkeypatch.setattr(machine_choices, "fit_micro_batch", lambda *_: (150, "it fits"))
+    monkeypatch.setattr(machine_choices, "measure_seconds_per_step", lambda _: 2.0)
+    monkeypatch.setattr(Processes, "gather", lambda self, value: [value, value // 2, value * 2])
+    record = machine_choices.choose(trainer)
+    assert record.micro_batches[0].tokens == 75
+    assert record.max_steps == trainer.max_steps == 13  # of 4 seconds, in nine tenths of the minute
 
 
 def test_memory_that_runs_out_halves_the_micro_batches_and_the_update_is_made(make_trainer, capfd):
