@@ -73,7 +73,7 @@ def import_marian(
         RecipeError: Another model stands at `output`.
         OutputError: `output` is something else, or cannot be written.
     """
-    _refuse_same(folder, output)
+    _refuse_foreign_model(output)
     marian = read_marian_config(folder)
     tokenizers = _read_tokenizers(folder, marian)
     config = build_imported_config(marian, tokenizers[0].unk_id, folder / CONFIG_NAME)
@@ -95,14 +95,14 @@ def import_marian(
     return Imported(is_new, folder_config, _list_tags(tokenizers[0]), _find_forbidden(marian, config, tokenizers[1]))
 
 
-def _refuse_same(folder: Path, output: Path) -> None:
+def _refuse_foreign_model(output: Path) -> None:
     """Refuse to write over a model that mtkit did not make: its folder has files of the same names."""
     path = output / CONFIG_NAME
     try:
         is_ours = not path.exists() or "mtkit_version" in read_json(path)
     except (OSError, ValueError):
         is_ours = False
-    if output.resolve() == folder.resolve() or not is_ours:
+    if not is_ours:
         raise OutputError(
             "a model that mtkit did not make stands there, and is left alone",
             at=output,

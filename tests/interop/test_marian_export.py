@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from mtkit.checkpoint.model_folder import ModelParts, load_model, write_model_folder
 from mtkit.checkpoint.weights import unique_weights
@@ -194,6 +195,7 @@ def test_the_card_is_fit_for_the_hub(make_folder, tmp_path):
         "tags": ["translation", "marian", "mtkit"],
     }
     assert "### A model\n\nBLEU 12.3" in card
+    assert "x: y" not in card
     assert "`>><2de><< A sentence.`" in card
 
 
@@ -206,12 +208,43 @@ def test_the_example_of_the_card_runs(make_folder, transformers, tmp_path, capsy
     assert re.fullmatch(r"\['.*'\]\n", capsys.readouterr().out)
 
 
+def test_weights_of_another_model_are_refused(make_folder, tmp_path):
+    folder = make_folder()
+    weights = load_file(folder / "model.safetensors")
+    name = "encoder_layers.0.feed_forward.inner.bias"
+    save_file(weights | {name: weights[name][:-1]}, folder / "model.safetensors")
+    with pytest.raises(ModelError):
+        export_transformers(folder, tmp_path / "out")
+
+
+def test_a_vocabulary_that_was_changed_since_is_kept(make_folder, tmp_path):
+    export_transformers(make_folder(), tmp_path / "out")
+    path = tmp_path / "out" / "vocab.json"
+    table = json.loads(path.read_text(encoding="utf-8"))
+    first, second = [piece for piece in table if piece.isalpha()][:2]
+    changed = table | {first: table[second], second: table[first]}
+    path.write_text(json.dumps(changed), encoding="utf-8")
+    import_marian(tmp_path / "out", tmp_path / "back", "it")
+    assert load_model(tmp_path / "back", CPU).source_tokenizer.pieces([table[first]]) == [second]
+
+
+@pytest.mark.parametrize("record", ["", "[]", '{"made_from": 3}', '{"made_from": {"model": {}}}'])
+def test_a_damaged_record_is_as_good_as_none(make_folder, tmp_path, record):
+    export_transformers(make_folder(), tmp_path / "out")
+    (tmp_path / "out" / "mtkit.json").write_text(record)
+    with pytest.raises(RecipeError):
+        export_transformers(tmp_path / "model", tmp_path / "out")
+    import_marian(tmp_path / "out", tmp_path / "back", "it")
+    assert load_model(tmp_path / "back", CPU).model.config.position_layout == "split"
+
+
 def test_nothing_foreign_is_written_over(make_folder, tmp_path):
     folder = make_folder()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(OutputError):
-        export_transformers(folder, tmp_path / "out", overwrite=True)
+    for output in (tmp_path / "out", tmp_path / "out" / "mine.txt"):
+        with pytest.raises(OutputError):
+            export_transformers(folder, output, overwrite=True)
     shutil.rmtree(tmp_path / "out")
     assert export_transformers(folder, tmp_path / "out")
     assert not export_transformers(folder, tmp_path / "out")

@@ -14,7 +14,7 @@ import mtkit
 from mtkit.checkpoint.model_folder import load_model, read_parts
 from mtkit.config.decoding import DecodingSection
 from mtkit.decoding.translator import Translator
-from mtkit.errors import ModelError, OutputError
+from mtkit.errors import ModelError, OutputError, RecipeError
 from mtkit.interop.marian_import import import_marian
 from mtkit.model.positions import sinusoidal_positions
 
@@ -231,10 +231,11 @@ class TestPickle:
         with pytest.raises(ModelError, match="something else than tensors"):
             import_marian(folder, tmp_path / "out", "a model", allow_pickle=True)
 
-    def test_positions_that_were_learned_are_refused(self, make_marian, tmp_path):
+    @pytest.mark.parametrize("shape", [(64, 16), (64, 12), (64,)])
+    def test_positions_that_were_learned_are_refused(self, make_marian, tmp_path, shape):
         theirs, folder = make_marian()
         name = "model.encoder.embed_positions.weight"
-        self.save(theirs, folder, {name: torch.randn(64, 16)})
+        self.save(theirs, folder, {name: torch.randn(shape)})
         with pytest.raises(ModelError, match=f"'{name}' is not the sinusoidal table"):
             import_marian(folder, tmp_path / "out", "a model", allow_pickle=True)
 
@@ -348,6 +349,22 @@ def test_a_table_of_another_model_is_refused(marian, tmp_path):
     change(folder, "vocab.json", **{"</s>": 7, "▁": 0})
     with pytest.raises(ModelError, match="eos of the source have other ids"):
         import_marian(folder, tmp_path / "out", "a model")
+    table = json.loads((marian[1] / "vocab.json").read_text(encoding="utf-8"))
+    change(folder, "vocab.json", **table | {"<pad>": table["犬"], "犬": table["<pad>"]})
+    with pytest.raises(ModelError, match="pad of the source have other ids"):
+        import_marian(folder, tmp_path / "out", "a model")
+
+
+def test_a_table_of_another_target_is_refused(marian, tmp_path):
+    folder = shutil.copytree(marian[1], tmp_path / "marian")
+    (folder / "vocab.json").rename(folder / "target_vocab.json")
+    change(folder, "target_vocab.json", **{"</s>": 7, "▁": 0})
+    shutil.copy(marian[1] / "vocab.json", folder)
+    with pytest.raises(ModelError, match="two tables of ids"):
+        import_marian(folder, tmp_path / "out", "a model")
+    change(folder, "config.json", share_encoder_decoder_embeddings=False)
+    with pytest.raises(ModelError, match="eos of the target have other ids"):
+        import_marian(folder, tmp_path / "out", "a model")
 
 
 def test_the_original_is_never_written_over(marian, tmp_path):
@@ -358,8 +375,36 @@ def test_the_original_is_never_written_over(marian, tmp_path):
 
 
 def test_a_model_of_mtkit_is_told_to_be_one(model_folder, tmp_path):
-    with pytest.raises(ModelError, match="a model folder of mtkit already"):
-        import_marian(model_folder, tmp_path / "out", "a model")
+    for output in (tmp_path / "out", model_folder):
+        with pytest.raises(ModelError, match="a model folder of mtkit already"):
+            import_marian(model_folder, output, "a model")
+
+
+def test_a_model_that_lacks_a_tensor_or_is_damaged_is_not_the_same(marian, tmp_path):
+    assert import_marian(marian[1], tmp_path / "out", "a model").is_new
+    path = tmp_path / "out" / "model.safetensors"
+    fewer = dict(list(load_file(path).items())[1:])
+    for spoil in (lambda: save_file(fewer, path), lambda: path.write_bytes(b"")):
+        spoil()
+        with pytest.raises(RecipeError):
+            import_marian(marian[1], tmp_path / "out", "a model")
+    assert import_marian(marian[1], tmp_path / "out", "a model", overwrite=True).is_new
+
+
+def test_another_vocabulary_of_the_target_makes_another_model(marian, tmp_path):
+    folder = shutil.copytree(marian[1], tmp_path / "marian")
+    import_marian(folder, tmp_path / "out", "a model")
+    shutil.copy(folder / "source.spm", folder / "target.spm")
+    with pytest.raises(RecipeError):
+        import_marian(folder, tmp_path / "out", "a model")
+
+
+def test_weights_in_several_files_are_told(marian, tmp_path):
+    folder = shutil.copytree(marian[1], tmp_path / "marian")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    (folder / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(ModelError, match="several files"):
+        import_marian(folder, tmp_path / "out", "a model")
 
 
 def test_the_card_names_origin_and_licence(marian, tmp_path):
@@ -371,9 +416,33 @@ def test_the_card_names_origin_and_licence(marian, tmp_path):
     assert "Licence: cc-by-4.0." in card
 
 
+@pytest.mark.parametrize("front", ["license: [a, b", "license: [a, b]", "- license"])
+def test_a_card_that_names_no_licence_is_none(marian, tmp_path, front):
+    folder = shutil.copytree(marian[1], tmp_path / "marian")
+    (folder / "README.md").write_text(f"---\n{front}\n---\n# Opus\n")
+    change(folder, "tokenizer_config.json", source_lang=["en"])
+    assert import_marian(folder, tmp_path / "out", "a model").config.source_language is None
+    assert "Licence: see the original." in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_of_tied_matrices_one_is_enough_and_two_are_equal(make_marian, tmp_path):
+    theirs, folder = make_marian(share_encoder_decoder_embeddings=False)
+    theirs.final_logits_bias.zero_()
+    weights = load_file(folder / "model.safetensors")
+    del weights["final_logits_bias"]
+    target = weights.pop("model.decoder.embed_tokens.weight", None)
+    target = weights.pop("lm_head.weight", None) if target is None else target
+    save_file(weights | {"lm_head.weight": target}, folder / "model.safetensors")
+    assert compare_logits(theirs, load(folder, tmp_path / "out").model) < 1e-4
+    more = {"model.decoder.embed_tokens.weight": target, "lm_head.weight": target + 1}
+    save_file(weights | more, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="those of the file differ"):
+        import_marian(folder, tmp_path / "other", "a model")
+
+
 def test_what_is_told_of_a_model(marian, tmp_path):
     folder = shutil.copytree(marian[1], tmp_path / "marian")
-    change(folder, "generation_config.json", bad_words_ids=[[marian[0].config.pad_token_id], [5]])
+    change(folder, "generation_config.json", bad_words_ids=[[marian[0].config.pad_token_id], [5], [10**6]])
     imported = import_marian(folder, tmp_path / "out", "a model", source_language="en-GB")
     assert imported.is_new
     assert imported.tags == [">>deu<<", ">>fra<<"]
