@@ -81,6 +81,15 @@ def test_a_point_is_the_mean_of_its_records():
     assert curves["loss"] == [step - 0.5 for step in range(2, 1601, 2)]
 
 
+def test_of_many_events_some_are_shown_and_all_are_counted():
+    records = [{"kind": "spike", "step": step, "loss": 9.0} for step in range(1, 501)]
+    records += [{"kind": "skipped", "step": step} for step in range(1, 501)]
+    data = embedded(build_run_page(make_data(records)))
+    assert data["num_spikes"] == data["num_skipped"] == 500
+    for steps in ([spike["step"] for spike in data["spikes"]], data["skipped"]):
+        assert (len(steps), steps[0], steps[-1]) == (200, 1, 500)
+
+
 def test_equal_translations_in_a_row_are_joined_and_long_ones_cut(long_run):
     sample = embedded(build_run_page(long_run))["samples"][0]
     assert [(last >= first, text) for first, last, text in sample["translations"]] == [
@@ -93,7 +102,9 @@ def test_equal_translations_in_a_row_are_joined_and_long_ones_cut(long_run):
 def test_numbers_that_are_not_finite_and_fields_of_older_runs_that_are_missing_leave_gaps():
     records = [train(1, loss=float("nan")), train(2), {"kind": "train", "step": 3, "loss": 1.0}]
     records += [validation(2, bleu=float("nan"), loss=float("inf")), {"kind": "validation", "step": 3, "bleu": 1.0}]
-    data = embedded(build_run_page(make_data(records)))
+    scores = {"loss": float("inf"), "bleu": 1.0, "chrf": 2.0}
+    data = embedded(build_run_page(make_data(records, model_scores=scores)))
+    assert data["model_scores"] == scores | {"loss": None}
     assert data["training"]["loss"] == [None, 2.0, 1.0]
     assert data["training"]["grad_norm"] == [1.0, 1.0, None]
     assert [row["loss"] for row in data["validations"]] == [None, None]
