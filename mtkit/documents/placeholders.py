@@ -101,9 +101,9 @@ def _pair_tags(parts: list[str | Protected]) -> tuple[str | Protected, ...]:
         elif not part.text.endswith("/>") and name not in _VOID:
             opened.append((name, index))
     for index, part in enumerate(parts):
-        if isinstance(part, Protected) and part.kind == "standalone" and part.text.startswith("<") and not part.shown:
+        if isinstance(part, Protected) and part.kind == "standalone" and part.text.startswith("<"):
             match = _PLACEHOLDER.fullmatch(part.text)
-            is_word = match is not None and not part.text.startswith("</") and not part.text.endswith("/>")
-            if is_word and match is not None and match["tag"] and match["name"].lower() not in _VOID:
+            is_opening = not part.text.startswith("</") and not part.text.endswith("/>")
+            if is_opening and match and match["name"].lower() not in _VOID:
                 parts[index] = replace(part, shown=part.text)
     return tuple(parts)

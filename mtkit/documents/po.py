@@ -132,7 +132,7 @@ class Catalog(MarkingDocument):
         has_singular = plurals.count > 1 and (plurals.is_only_for_one or both[0] == both[1])
         texts = [self._read_text(entry.msgid, place)] if has_singular else []
         texts.append(self._read_text(entry.msgid_plural, place))
-        forms = tuple(0 if has_singular and form == plurals.of_one else len(texts) - 1 for form in range(plurals.count))
+        forms = tuple(0 if form == plurals.of_one else len(texts) - 1 for form in range(plurals.count))
         return _Message(entry, tuple(texts), forms)
 
     def _read_text(self, text: str, place: str) -> _Text:

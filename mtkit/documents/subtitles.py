@@ -11,6 +11,7 @@ from mtkit.documents.slots import iter_text_slots
 from mtkit.documents.text_file import decode_text
 from mtkit.errors import DataError
 
+# Matches an empty line at the end, too.
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _SRT_TIME = r"(\d+):(\d{1,2}):(\d{1,2})[,.:](\d{1,3})"
 _SRT_TIMING = re.compile(rf"[ \t\ufeff]*{_SRT_TIME}[ \t]*-->[ \t]*{_SRT_TIME}")
@@ -94,14 +95,12 @@ def _find_srt_cues(text: str) -> list[Cue]:
                 lines.pop()
             end_group()
             times = (_read_seconds(*timing.groups()[:4]), _read_seconds(*timing.groups()[4:]))
-            if not cues or cues[-1].lines:
-                cues.append(Cue(*times, ()))
+            cues.append(Cue(*times, ()))
         elif not line.strip():
             end_group()
         else:
             lines.append((match.start(), match.start() + len(line.rstrip())))
         is_after_number = timing is None and _SRT_NUMBER.match(line) is not None
-    end_group()
     return cues
 
 
@@ -132,7 +131,6 @@ def _find_vtt_cues(text: str) -> list[Cue]:
             times = None
         elif times is not None and line.strip() and "-->" not in line:
             lines.append((match.start(), match.start() + len(line.rstrip())))
-    end_cue()
     return cues
 
 

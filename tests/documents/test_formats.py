@@ -1,9 +1,11 @@
+import re
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from mtkit.documents.formats import DocumentFormat, find_document_format, read_document
+from mtkit.documents.options import DocumentOptions
 from mtkit.errors import DataError
 
 SMALLEST = {
@@ -20,6 +22,13 @@ SMALLEST = {
 @pytest.mark.parametrize("name", sorted(SMALLEST))
 def test_each_format_has_its_reader(name):
     assert [segment.text for segment in read_document(SMALLEST[name].encode(), name).segments] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["html", "markdown", "srt", "vtt", "text"])
+@pytest.mark.parametrize(("language", "count"), [("de", 1), ("en", 2)])
+def test_sentences_end_by_the_rules_of_the_language(name, language, count):
+    content = re.sub(r"(?<!\w)a(?!\w)", "Er kommt am 5. Mai nach Hause.", SMALLEST[name])
+    assert len(read_document(content.encode(), name, "a", DocumentOptions(source_language=language)).segments) == count
 
 
 def test_no_format_is_forgotten():

@@ -235,3 +235,16 @@ def test_a_broken_reference_leaves_the_tags_tags(laws):
     assert laws.read_texts(document)[1] == "next"
     assert [part.text for part in document.segments[0].protected[:2]] == ["<b>", "</b>"]
     assert document.segments[0].protected[2].shown == "no"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('<p translate="no">A dog<p>A cat', ["A cat"]),
+        ('<pre>A <span translate="yes">dog</span></pre>A cat', ["A cat"]),
+        ("<svg/><p>A cat", ["A cat"]),
+        ('<img ALT="A cat">', ["A cat"]),
+    ],
+)
+def test_what_is_read_of_a_page(laws, text, expected):
+    assert laws.read_texts(laws.check(read_html, text.encode())) == expected

@@ -45,6 +45,22 @@ def test_shape_is_kept(laws):
     assert laws.translate(document, str.upper) == FILE.upper()
 
 
+def test_a_line_that_stands_further_in_starts_a_paragraph(laws):
+    text = """This is the first line of a paragraph that was
+wrapped by hand, and it goes on here with more
+    and this line stands further in than the rest
+"""
+    segments = laws.read_texts(laws.check(read_paragraphs, text.encode()))
+    assert segments[-1] == "and this line stands further in than the rest"
+
+
+@pytest.mark.parametrize(("end", "space"), [("by", " "), ("本", "")])
+def test_lines_are_joined_as_their_script_is_written(laws, end, space):
+    first = f"This is the first line of a paragraph that was {end}"
+    segments = laws.read_texts(laws.check(read_paragraphs, f"{first}\n日本語で書かれた\n".encode()))
+    assert segments == [f"{first}{space}日本語で書かれた"]
+
+
 def test_longer_text_is_wrapped_at_the_same_width(laws):
     changed = laws.translate(read_paragraphs(FILE.encode()), lambda part: part + " And some more words.")
     assert max(map(len, changed.split("\n"))) <= 76

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -28,6 +29,16 @@ class Texts:
 
 def read(translated):
     return translated.content.decode().split("\n")
+
+
+def test_what_the_maximum_length_ended_is_counted(stand_in):
+    class Cutting(stand_in):
+        def translate_window(self, window, advance=None):
+            for found in super().translate_window(window, advance):
+                yield replace(found, alternatives=tuple(replace(a, is_cut=True) for a in found.alternatives))
+
+    assert translate_document(Texts("One", "Two <b>words</b>"), Cutting()).summary.num_cut == 2
+    assert translate_document(Texts("One"), stand_in()).summary.num_cut == 0
 
 
 def test_a_copy_fills_everything(stand_in):

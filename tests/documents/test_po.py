@@ -156,6 +156,17 @@ def test_a_form_that_is_there_stays(stand_in):
     assert find(catalog, "%d file").msgstr_plural == {0: "%d Datei", 1: "%d files"}
 
 
+def test_the_rule_of_a_catalog_stays(stand_in):
+    rule = "nplurals=2; plural=(n > 1);"
+    _, catalog = fill(HEADER.format(language="de", plurals=rule) + MESSAGES, stand_in(), target_language="de")
+    assert catalog.metadata["Plural-Forms"] == rule
+
+
+def test_where_the_model_names_no_language_the_catalog_does(stand_in):
+    _, catalog = fill(HEADER.format(language="pl", plurals="") + MESSAGES, stand_in())
+    assert len(find(catalog, "%d file").msgstr_plural) == 3
+
+
 def test_a_template_gets_language_and_plural_forms(stand_in):
     template = HEADER.format(language="", plurals="nplurals=INTEGER; plural=EXPRESSION;").replace("UTF-8", "CHARSET")
     _, catalog = fill(template + MESSAGES, stand_in(), target_language="pl")
@@ -163,6 +174,8 @@ def test_a_template_gets_language_and_plural_forms(stand_in):
     assert catalog.metadata["Plural-Forms"] == find_rule("pl")
     assert catalog.metadata["Content-Type"] == "text/plain; charset=UTF-8"
     assert len(find(catalog, "%d file").msgstr_plural) == 3
+    _, catalog = fill(template + MESSAGES, stand_in(), target_language="pt-BR")
+    assert catalog.metadata["Language"] == "pt_BR"
 
 
 def test_what_loses_a_placeholder_stays_empty_and_is_marked(stand_in):
@@ -180,7 +193,9 @@ def test_the_rules_can_be_read(rule):
     assert forms.of_one < forms.count
 
 
-@pytest.mark.parametrize("rule", ["", "nplurals=INTEGER; plural=EXPRESSION;", "nplurals=2; plural=import os;"])
+@pytest.mark.parametrize(
+    "rule", ["", "nplurals=INTEGER; plural=EXPRESSION;", "nplurals=2; plural=import os;", "nplurals=99; plural=0;"]
+)
 def test_what_is_no_rule_is_none(rule):
     assert parse_plural_forms(rule) is None
 

@@ -76,6 +76,15 @@ def test_tags_are_paired():
     assert kinds[4:] == [("<u>", "standalone", None), ("<name>", "standalone", None)]
 
 
+def test_an_opening_tag_that_is_never_closed_is_a_word():
+    shown = {
+        part.text: part.shown
+        for part in find_placeholders("<b>Enter</b> <name> <br> </x> <y/>")
+        if not isinstance(part, str)
+    }
+    assert shown == {"<b>": "", "</b>": "", "<name>": "<name>", "<br>": "", "</x>": "", "<y/>": ""}
+
+
 def test_pairs_of_the_document_keep_their_numbers():
     parts = protect_placeholders((BOLD[0], "a <i>b</i>", BOLD[1], "<u>c</u>"))
     assert [p.pair for p in parts if isinstance(p, Protected)] == [0, 1, 1, 0, 2, 2]

@@ -81,6 +81,37 @@ def test_vtt(laws):
     assert changed == expected.replace("Karaoke", "KARAOKE").replace("time\n", "TIME\n")
 
 
+@pytest.mark.parametrize(
+    ("end", "start", "is_one"),
+    [
+        ("00:59:59,9", "01:00:00,100", True),
+        ("00:00:59,900", "00:01:00,000", True),
+        ("00:59:59,900", "01:00:01,000", False),
+    ],
+)
+def test_a_sentence_goes_on_in_a_cue_that_follows_within_a_second(laws, end, start, is_one):
+    text = f"00:00:01,000 --> {end}\nWe thought that it\n\n{start} --> 02:00:00,000\nwould end.\n"
+    assert len(laws.check(read_srt, text.encode()).segments) == 2 - is_one
+
+
+@pytest.mark.parametrize(
+    ("read", "head", "number"), [(read_srt, "", ""), (read_srt, "1\n", "2\n"), (read_vtt, "WEBVTT\n\n", "")]
+)
+def test_cues_need_neither_numbers_nor_empty_lines(laws, read, head, number):
+    text = f"{head}00:00:01.000 --> 00:00:02.000\nThe big\ndog\n{number}00:00:05.000 --> 00:00:06.000\nsleeps."
+    assert laws.read_texts(laws.check(read, text.encode())) == ["The big dog", "sleeps."]
+
+
+def test_a_time_in_a_note_is_none(laws):
+    text = "WEBVTT\n\nNOTE\nas in\n00:01.000 --> 00:02.000\nThe dog\n"
+    assert not laws.check(read_vtt, text.encode()).segments
+
+
+def test_a_damaged_time_is_no_text(laws):
+    text = "WEBVTT\n\n00:01.000 --> 00:02.000\nThe dog\n00:x --> 00:04.000\n"
+    assert laws.read_texts(laws.check(read_vtt, text.encode())) == ["The dog"]
+
+
 @pytest.mark.parametrize("blank", [" ", "\t ", "\xa0"])
 def test_only_an_empty_line_ends_a_cue_of_vtt(laws, blank):
     text = f"WEBVTT\n\n00:01.000 --> 00:02.000\n{blank}\nThe dog\n{blank}\nsleeps.\n\nNot this\n"

@@ -175,6 +175,16 @@ def test_segments_of_a_unit_are_filled_each(stand_in):
     assert "".join(target.itertext()) == "Eins. Zwei."
     assert [mark.get("mid") for mark in target] == ["0", "1"]
     assert "".join(unit(root, 6).find("seg-source").itertext()) == "One. Two."
+    assert [child.tag for child in unit(root, 6)] == ["source", "seg-source", "target"]
+
+
+def test_the_state_of_a_unit_is_that_of_its_only_segment(stand_in):
+    text = XLIFF_1.replace(
+        ' <mrk mtype="seg" mid="1">Two.</mrk></seg-source>',
+        '</seg-source><target state="needs-translation"><mrk mtype="seg" mid="0">Eins</mrk></target>',
+    )
+    root, _ = fill(text, stand_in(), fill="fuzzy")
+    assert "".join(unit(root, 6).find("target").itertext()) == "One."
 
 
 @pytest.mark.parametrize("there", [0, 1])
@@ -279,6 +289,12 @@ def test_what_stands_between_two_marks_that_say_no_is_kept(stand_in):
     assert "Foo Bar &" in "".join(target.itertext())
 
 
+@pytest.mark.parametrize("codes", ['<sm id="k" translate="no"/><em startRef="k"/>', '<ec startRef="9"/>'])
+def test_pairs_around_nothing_and_ends_without_a_start_are_kept(stand_in, codes):
+    root, _ = fill(XLIFF_2.replace("Press ", f"A {codes} "), stand_in())
+    assert inner(unit(root, 3).find(".//target")).startswith(f"A {codes} ")
+
+
 def test_segments_show_elements_as_they_stand():
     segments = read_xliff(XLIFF_1.encode()).segments
     assert segments[0].text == 'Open <g id="1" ctype="bold">the <x id="2"/> file</g> %s <now> & here.'
@@ -328,6 +344,8 @@ def test_text_of_a_translation_is_escaped(stand_in):
 def test_the_target_language_is_said(stand_in):
     root, _ = fill(XLIFF_2.replace(' trgLang="de"', ""), stand_in(), target_language="fr")
     assert root.get("trgLang") == "fr"
+    root, _ = fill(XLIFF_1.replace(' target-language="de"', ""), stand_in(), target_language="fr")
+    assert root.find("file").get("target-language") == "fr"
 
 
 def test_other_languages_are_refused():
