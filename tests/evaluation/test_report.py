@@ -49,6 +49,7 @@ def test_each_system_is_compared_with_the_first_by_each_metric(texts):
         scores = {system["name"]: system[row["metric"]]["score"] for system in report["systems"]}
         assert row["difference"] == pytest.approx(scores[row["system"]] - scores["s0"])
         assert 1 / 51 <= row["bootstrap_p"] <= 1
+        assert 1 / 51 <= row["randomization_p"] <= 1
 
 
 def test_a_group_is_scored_as_if_it_were_all_there_is(texts):

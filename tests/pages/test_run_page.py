@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mtkit.pages.run_page import build_run_page
+from mtkit.pages.run_page import _thin, build_run_page
 
 REFERENCE = "Der Hund läuft durch den Park."
 MARKUP = "<script>document.title = 'broken'</script> & <b>"
@@ -81,6 +81,15 @@ def test_a_point_is_the_mean_of_its_records():
     assert curves["loss"] == [step - 0.5 for step in range(2, 1601, 2)]
 
 
+def test_what_is_shown_has_its_ends_and_the_one_to_keep_in_place_of_the_nearest():
+    even = _thin(range(1000), 10)
+    for kept in range(1000):
+        shown = _thin(range(1000), 10, kept)
+        assert len(shown) == 10
+        assert {0, kept, 999} <= set(shown)
+        assert all(abs(kept - gone) <= 111 for gone in set(even) - set(shown))
+
+
 def test_of_many_events_some_are_shown_and_all_are_counted():
     records = [{"kind": "spike", "step": step, "loss": 9.0} for step in range(1, 501)]
     records += [{"kind": "skipped", "step": step} for step in range(1, 501)]
@@ -95,6 +104,7 @@ def test_equal_translations_in_a_row_are_joined_and_long_ones_cut(long_run):
     assert [(last >= first, text) for first, last, text in sample["translations"]] == [
         (True, f"Der Hund läuft {i}.") for i in (0, 1, 2)
     ]
+    assert sample["translations"][0][1] > 45_000
     record = validation(10, samples=[["x" * 10_000, "y" * 10_000, "z"]])
     assert len(build_run_page(make_data([record]))) < len(build_run_page(make_data([]))) + 2000
 
