@@ -130,7 +130,7 @@ class Planner:
             terms = self.glossary.find(part.text) if self.glossary is not None else ()
             guidance = Guidance(
                 prefix=wishes.prefix if place == 0 else (),
-                required=(*required, *self._encode_terms(terms)),
+                required=_add_terms(required, self._encode_terms(terms)),
                 forbidden=wishes.forbidden,
                 limited=wishes.limited,
                 seed=self._find_seed(ids),
@@ -204,6 +204,18 @@ class Planner:
     def _find_seed(self, token_ids: list[int]) -> int:
         """Return the seed of a source's samples: a function of its tokens alone."""
         return xxh3_64_intdigest(np.asarray(token_ids, "<i4").tobytes()) if self.decoding.sampling else 0
+
+
+def _add_terms(
+    required: Sequence[tuple[Phrase, ...]], terms: Sequence[tuple[Phrase, ...]]
+) -> tuple[tuple[Phrase, ...], ...]:
+    """Return required groups, and behind them those of the glossary that are not among them, each once.
+
+    A group that stands there twice would have to be met at two places.
+    """
+    present = set(map(frozenset, required))
+    added = {frozenset(group): group for group in terms}
+    return (*required, *(group for key, group in added.items() if key not in present))
 
 
 def _find_part(phrases: Sequence[str], index: int, groups: PhraseGroups, parts: Sequence[Part]) -> int:

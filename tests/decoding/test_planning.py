@@ -118,6 +118,17 @@ def test_a_term_that_cannot_be_spelled_is_not_kept_but_does_no_harm(plan, capsys
     assert "cannot spell the phrase 'Ж'" in capsys.readouterr().err
 
 
+def test_terms_are_required_once_and_beside_what_is_required_already(plan, tokenizer):
+    glossary = Glossary({"dog": ("cat", "man"), "house": ("man", "cat"), "street": ("red",)})
+    cat, man, red = (encode(tokenizer, word) for word in ("cat", "man", "red"))
+    (segment,) = plan(Request("the dog sees the house. dog"), glossary).segments
+    assert [set(group) for group in segment.guidance.required] == [{cat, man}]
+    assert len(segment.terms) == 2
+    (segment,) = plan(Request("the dog, the street", required=[["man", "cat"], "red", "red"]), glossary).segments
+    assert segment.guidance.required == ((man, cat), (red,), (red,))
+    assert segment.num_constraints == 3
+
+
 def test_empty_lines_stay_empty_whatever_they_wish(plan):
     planned = plan(Request(" ", prefix="the", required=["dog"]))
     assert (planned.parts, planned.segments, planned.problem) == ([], [], None)
