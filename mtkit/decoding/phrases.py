@@ -23,14 +23,15 @@ def encode_phrases(tokenizer: Tokenizer, groups: Sequence[Sequence[str]]) -> tup
     can follow a bracket or a hyphen: it would also be met in the middle of a word.
 
     The tokens are SentencePiece's first choice: a translation that spells the phrase with other pieces does not meet
-    it.
+    it. A phrase that the vocabulary cannot spell is left out where it can spell another one of the group.
 
     Args:
         tokenizer: Of the target.
         groups: Groups of alternative phrases.
 
     Raises:
-        DataError: A group or a phrase is empty, or the vocabulary has no piece for a character and no byte fallback.
+        DataError: A group or a phrase is empty, or the vocabulary can spell no phrase of a group: it has no piece for a
+            character and no byte fallback.
     """
     return tuple(_encode_group(tokenizer, group) for group in groups)
 
@@ -38,18 +39,23 @@ def encode_phrases(tokenizer: Tokenizer, groups: Sequence[Sequence[str]]) -> tup
 def _encode_group(tokenizer: Tokenizer, group: Sequence[str]) -> tuple[Phrase, ...]:
     if not group:
         raise DataError("a group of phrases without a phrase", fix="give one or more, or leave the group out")
-    return tuple(dict.fromkeys(phrase for text in group for phrase in _encode_phrase(tokenizer, text)))
+    phrases = tuple(dict.fromkeys(phrase for text in group for phrase in _encode_phrase(tokenizer, text)))
+    if not phrases:
+        quoted = "' or '".join(group)
+        raise DataError(
+            f"the model's vocabulary cannot spell the phrase '{quoted}'",
+            fix="use characters of the text it was trained on, or train a vocabulary with byte_fallback",
+        )
+    return phrases
 
 
 def _encode_phrase(tokenizer: Tokenizer, text: str) -> list[Phrase]:
+    """Return a phrase at the beginning of a sentence, and without a space before it; none if it cannot be spelled."""
     behind_space, anchor, behind_anchor = map(tuple, tokenizer.encode([text, _ANCHOR, _ANCHOR + text], threads=1))
     if not text.strip() or not behind_space:
         raise DataError("an empty phrase", fix="write the phrase, or leave it out")
     if tokenizer.unk_id in behind_space:
-        raise DataError(
-            f"the model's vocabulary cannot spell the phrase '{text}'",
-            fix="use characters of the text it was trained on, or train a vocabulary with byte_fallback",
-        )
+        return []
     phrases = [behind_space]
     first = text.strip()[0]
     is_glued = UNSPACED.match(first) is not None or not first.isalnum()

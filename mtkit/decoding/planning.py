@@ -97,7 +97,7 @@ class Planner:
         self.max_length = max_length
         self.glossary = glossary
         self._reader = SourceReader(source_tokenizer, decoding, max_length)
-        self._encoded_terms: dict[tuple[str, ...], tuple[tuple[Phrase, ...], ...]] = {}
+        self._encoded_terms: dict[tuple[str, ...], tuple[Phrase, ...]] = {}
 
     def plan(self, requests: Sequence[Request]) -> list[Plan]:
         """Return how the lines of a window are translated."""
@@ -170,7 +170,7 @@ class Planner:
         """Return groups of phrases as target tokens.
 
         Raises:
-            DataError: The vocabulary cannot spell one of them.
+            DataError: The vocabulary can spell no phrase of a group.
         """
         if not groups:
             return ()
@@ -178,15 +178,21 @@ class Planner:
         return encode_phrases(self.target_tokenizer, cleaned)
 
     def _encode_terms(self, terms: PhraseGroups) -> list[tuple[Phrase, ...]]:
-        """Return the glossary's terms as target tokens; those that the vocabulary cannot spell are left out."""
+        """Return the glossary's terms as target tokens, without those that the vocabulary cannot spell."""
         for term in terms:
             if term not in self._encoded_terms:
-                try:
-                    self._encoded_terms[term] = self._encode_phrases([term])
-                except DataError as exc:
-                    console.warn(f"glossary: {exc.message}; the term is not applied, and counts as not kept")
-                    self._encoded_terms[term] = ()
-        return [phrases for term in terms for phrases in self._encoded_terms[term]]
+                self._encoded_terms[term] = self._encode_term(term)
+        return [group for term in terms if (group := self._encoded_terms[term])]
+
+    def _encode_term(self, term: Sequence[str]) -> tuple[Phrase, ...]:
+        """Return the alternatives of a term that the vocabulary can spell, and warn of the others."""
+        phrases: list[Phrase] = []
+        for text in term:
+            try:
+                phrases += self._encode_phrases([[text]])[0]
+            except DataError as exc:
+                console.warn(f"glossary: {exc.message}; it is not applied")
+        return tuple(phrases)
 
     def _check_prefix(self, prefix: Phrase, source_length: int) -> None:
         """Refuse a prefix that leaves no room for a translation; `source_length` counts tokens, EOS included.

@@ -55,10 +55,10 @@ def test_wishes_become_target_tokens(plan, tokenizer):
     [
         (Request("the dog", tag="<2fr>"), ModelError, "'<2fr>' is no piece"),
         (Request("the dog", prefix="Ж"), DataError, "cannot spell the prefix 'Ж'"),
-        (Request("the dog", required=["dog", ["cat", "Ж"]]), DataError, "cannot spell the phrase 'Ж'"),
+        (Request("the dog", required=["dog", ["ж", "Ж"]]), DataError, "cannot spell the phrase 'ж' or 'Ж'"),
         (Request("the dog", forbidden=["Ж"]), DataError, "cannot spell the phrase 'Ж'"),
         (Request("the dog", at_most={"Ж": 1}), DataError, "cannot spell the phrase 'Ж'"),
-        (Request("the dog", required=[" "]), DataError, "empty phrase"),
+        (Request("the dog", required=[["dog", " "]]), DataError, "empty phrase"),
         (Request("the dog", prefix="the dog " * 30), DataError, "the prefix has .* the translation may have 23"),
     ],
 )
@@ -109,13 +109,21 @@ def test_parts_get_the_wishes_that_are_theirs(plan, tokenizer):
     assert all(segment.num_tags == 1 for segment in segments)
 
 
-def test_a_term_that_cannot_be_spelled_is_not_kept_but_does_no_harm(plan, capsys):
-    planned = plan(Request("the dog"), Glossary({"dog": ("Ж",)}))
+def test_one_phrase_that_can_be_spelled_is_enough(plan, tokenizer):
+    planned = plan(Request("the dog", required=[["Ж", "cat"]]))
+    assert planned.problem is None
+    assert planned.segments[0].guidance.required == ((encode(tokenizer, "cat"),),)
+
+
+def test_what_cannot_be_spelled_of_a_glossary_is_left_out(plan, tokenizer, capsys):
+    planned = plan(Request("the dog sees the cat"), Glossary({"dog": ("Ж",), "cat": ("ж", "man", "red")}))
     assert planned.problem is None
     (segment,) = planned.segments
-    assert segment.terms == (("Ж",),)
-    assert segment.guidance.required == ()
-    assert "cannot spell the phrase 'Ж'" in capsys.readouterr().err
+    assert segment.terms == (("Ж",), ("ж", "man", "red"))
+    assert segment.guidance.required == ((encode(tokenizer, "man"), encode(tokenizer, "red")),)
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 2
+    assert all(f"cannot spell the phrase '{c}'; it is not applied" in w for c, w in zip("Жж", warnings, strict=True))
 
 
 def test_terms_are_required_once_and_beside_what_is_required_already(plan, tokenizer):
