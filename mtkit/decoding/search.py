@@ -29,6 +29,7 @@ from mtkit.decoding.filters import build_filters
 from mtkit.decoding.guidance import Guidance
 from mtkit.decoding.hypothesis import Hypothesis
 from mtkit.decoding.lengths import length_penalty, max_target_length
+from mtkit.decoding.open_phrases import leave_out_stopped
 from mtkit.decoding.sampling import Sampler
 from mtkit.errors import ModelError
 
@@ -89,7 +90,7 @@ def search(
         ModelError: The model's log-probabilities are not numbers.
     """
     source_lengths = (src_ids != model.config.pad_id).sum(1).tolist()
-    guidance = guidance or [Guidance()] * len(src_ids)
+    guidance = [leave_out_stopped(one, suppressed_ids) for one in guidance or [Guidance()] * len(src_ids)]
     sentences = [
         _Sentence(place, held_to, max_target_length(length - 1, decoding, model.max_length))
         for place, (length, held_to) in enumerate(zip(source_lengths, guidance, strict=True))

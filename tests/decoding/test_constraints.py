@@ -3,6 +3,7 @@
 import random
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from mtkit.config.decoding import DecodingSection
 from mtkit.decoding.banks import Extension, share_beam
 from mtkit.decoding.candidates import BeamChooser, Step
 from mtkit.decoding.constraints import ConstrainedChooser, count_met, find_met
-from mtkit.decoding.guidance import Guidance
+from mtkit.decoding.guidance import ANYWHERE, END, Guidance, Spellings
 from mtkit.decoding.lengths import length_penalty
+from mtkit.decoding.open_phrases import leave_out_stopped
 from mtkit.decoding.phrase_tracker import PhraseTracker, Progress
 from mtkit.decoding.search import search
 
@@ -185,6 +187,41 @@ def test_phrases_that_fit_one_by_one_but_not_together(make_model, run, beam_size
     assert best.num_tokens == 11
     assert best.is_cut
     assert count_met(required, best.token_ids) >= 2
+
+
+@pytest.mark.parametrize("by", ["forbidden", "limited", "suppressed"])
+@pytest.mark.parametrize("beam_size", [1, 5])
+def test_where_one_phrase_is_stopped_another_appears(make_model, pad, beam_size, by):
+    model, sources = make_model(40), make_sources(6)
+    required = (((5,), (7, 8, 9, 10)), ((5, 11), (12, 13, 14)), ((5,),))
+    spellings = Spellings(((ANYWHERE, 5, END),))
+    guidance = {"forbidden": Guidance(forbidden=(spellings,)), "limited": Guidance(limited=((spellings, 0),))}
+    held_to = replace(guidance.get(by, Guidance()), required=required)
+    settings = DecodingSection(beam_size=beam_size, max_length_ratio=0.1, max_length_extra=9)
+    with torch.inference_mode():
+        suppressed = (5,) if by == "suppressed" else ()
+        found = search(model, pad(sources), settings, [held_to] * len(sources), suppressed)
+    for best, *_ in found:
+        assert contains(best.token_ids, required[:2])
+        assert 5 not in best.token_ids
+
+
+def test_phrases_that_cannot_appear():
+    def keep(*phrases, **wishes):
+        return leave_out_stopped(Guidance(required=(phrases, ((5,),)), **wishes), suppressed_ids=[6]).required[0]
+
+    forbidden = ((5,), (7, 8))
+    assert keep((5,), (9,), (6, 9), (4, 7, 8, 4), (7, 9, 8), forbidden=forbidden) == ((9,), (7, 9, 8))
+    assert keep((5,), (6,), forbidden=forbidden) == ((5,), (6,))  # the group stays, and is not met
+    twice = ((Spellings(((ANYWHERE, 5, END),)), 1),)
+    assert keep((5,), (5, 5), (4,), limited=twice) == ((5,), (4,))
+    # What the prefix has is not stopped.
+    assert keep((4, 5), (9,), (5, 6), (5, 9), (7, 8), forbidden=forbidden, prefix=(7, 8, 4, 5)) == (
+        (4, 5),
+        (9,),
+        (5, 9),
+        (7, 8),
+    )
 
 
 def test_a_phrase_in_what_is_there_already_counts():
