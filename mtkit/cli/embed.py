@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -56,9 +56,13 @@ def embed(
         ),
     ] = None,
     pooling: Annotated[
-        Literal["mean", "max", "first"],
-        typer.Option("--pooling", help="What is made of the states of a sentence's tokens."),
-    ] = "mean",
+        Literal["mean", "max", "first"] | None,
+        typer.Option(
+            "--pooling",
+            help="What is made of the states of a sentence's tokens. [default: mean]",
+            show_default=False,
+        ),
+    ] = None,
     tag: TagOption = None,
     similarity: Annotated[
         Path | None,
@@ -226,13 +230,24 @@ def embed(
     from mtkit.inspection.sides import open_side, store_sides, write_vectors
 
     sides = [open_side(path) for path in (file, *others)]
-    _check_model(sides, model)
+    of_text = {
+        "--model": model,
+        "--pooling": pooling,
+        "--layer": layer,
+        "--tag": tag,
+        "--other-tag": other_tag,
+        "--batch-size": batch_size,
+        "--precision": precision,
+        "--recipe": recipe,
+        "--set": set_values or None,
+    }
+    _check_model(sides, of_text)
 
     from mtkit.runtime.device import resolve_device, set_threads
 
     set_threads(threads)
     place = resolve_device(device)
-    embedder = None if model is None else _load_embedder(model, decoding, device, pooling, layer)
+    embedder = None if model is None else _load_embedder(model, decoding, device, pooling or "mean", layer)
     if other is None:
         assert embedder is not None
         write_vectors(embedder, sides[0], output)
@@ -290,11 +305,15 @@ def _check_flags(flag: str | None, given: dict[str, object]) -> None:
             )
 
 
-def _check_model(sides: Sequence[Side], model: Path | None) -> None:
+def _check_model(sides: Sequence[Side], of_text: Mapping[str, object]) -> None:
     """Refuse text without a model, and vectors where they are of no use.
 
+    Args:
+        sides: Those to embed or to compare.
+        of_text: What is given for text, by option.
+
     Raises:
-        RecipeError: Either is the case.
+        RecipeError: Either is the case, or something is given for text where there is none.
     """
     from mtkit.inspection.sides import TextSide
 
@@ -303,7 +322,7 @@ def _check_model(sides: Sequence[Side], model: Path | None) -> None:
         raise RecipeError(
             "these are vectors already", at=sides[0].name, fix="give text, or compare them: --similarity FILE"
         )
-    if texts and model is None:
+    if texts and of_text["--model"] is None:
         raise RecipeError("text needs a model to embed it", at=texts[0].name, fix="add --model RUN")
-    if model is not None and not texts:
-        raise RecipeError("vectors need no model", at="--model", fix="leave it out")
+    for name in (name for name, value in of_text.items() if value is not None and not texts):
+        raise RecipeError(f"vectors need no {name.removeprefix('--')}", at=name, fix="leave it out")

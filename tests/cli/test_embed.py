@@ -298,3 +298,25 @@ def test_text_without_a_model(run, files):
     assert result.code == 2
     assert result.fixes == ["add --model RUN"]
     assert run("embed", files[0], "--model", files[0].parent).code == 4
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--pooling", "mean"],
+        ["--layer", "2"],
+        ["--tag", "<x>"],
+        ["--other-tag", "<x>"],
+        ["--batch-size", "2"],
+        ["--precision", "bf16"],
+        ["--set", "decoding.batch_size=2"],
+    ],
+    ids=lambda option: option[0],
+)
+def test_vectors_need_nothing_that_is_for_text(run, tmp_path, option):
+    np.save(tmp_path / "a.npy", np.ones((5, 3), np.float32))
+    arguments = ["embed", tmp_path / "a.npy", "--similarity", tmp_path / "a.npy"]
+    assert run(*arguments).code == 0
+    result = run(*arguments, *option)
+    assert (result.code, result.out, result.fixes) == (2, "", ["leave it out"])
+    assert f"vectors need no {option[0][2:]}\n" in result.err
