@@ -175,6 +175,18 @@ def test_it_fits_a_phone_and_follows_the_wishes_of_its_reader(show, scheme):
     page.wait_for_function("before => document.querySelector('canvas').toDataURL() !== before", arg=before)
 
 
+@pytest.mark.parametrize("width", [390, 500])
+def test_a_narrow_page_shows_the_word_behind_the_arrow(show, width):
+    page = show(make_data(), viewport={"width": width, "height": 800})
+    for kind in ("Decoder, masked", "Encoder–decoder"):
+        choose(page, "kind", kind)
+        following = page.locator(".query .next")
+        assert following.count() == len(TARGET_WORDS)
+        assert following.evaluate_all(
+            "all => all.every((one) => one.clientWidth && one.scrollWidth <= one.clientWidth)"
+        )
+
+
 def test_the_controls_choose_the_weights(show):
     data = make_data()
     page = show(data)
