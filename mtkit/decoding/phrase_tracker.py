@@ -67,7 +67,7 @@ class PhraseTracker:
                 for size in range(len(phrase)):
                     self._begun.setdefault(phrase[:size], []).append((group, phrase[size], len(phrase) - size))
         self.start = Progress(tuple(wanted.values()), (), sum(map(mul, wanted.values(), self._lengths)))
-        self.memory = PrefixMemory(self.start, self.advance)
+        self.memory = PrefixMemory(self.start)
 
     def advance(self, progress: Progress, token_id: int) -> Progress:
         """Return where the hypothesis stands after one more token."""
@@ -99,7 +99,7 @@ class PhraseTracker:
 
     def follow(self, prefix: Phrase) -> Progress:
         """Return where a hypothesis stands; see `PrefixMemory`."""
-        return self.memory.follow(prefix)
+        return self.memory.follow(prefix, self.advance)
 
     def _place(self, missing: tuple[int, ...], num_missing: int, tail: Phrase) -> Progress:
         """Return the progress of a hypothesis that misses so much and has this end."""

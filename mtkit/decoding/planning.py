@@ -107,7 +107,8 @@ class Planner:
             try:
                 plans.append(self._plan_line(number, request, line))
             except MtkitError as problem:
-                plans.append(Plan(request, problem=problem))
+                # Its traceback would hold this list, and so all plans until the garbage collector finds them.
+                plans.append(Plan(request, problem=problem.with_traceback(None)))
         return plans
 
     def _plan_line(self, number: int, request: Request, line: SourceLine) -> Plan:

@@ -151,11 +151,11 @@ class SpellingTracker:
                 else:
                     self._onward.setdefault((node, token_id), set()).add(target + num_nodes)
             num_nodes += max((node for edge in spellings.edges for node in edge[::2]), default=0)
-        self._memory = PrefixMemory((frozenset({ANYWHERE, AT_WORD}), 0), self._advance)
+        self._memory = PrefixMemory((frozenset({ANYWHERE, AT_WORD}), 0))
 
     def find_last(self, prefix: Phrase) -> set[int]:
         """Return the tokens that would end a phrase behind these, where it may end no more."""
-        nodes, count = self._memory.follow(prefix)
+        nodes, count = self._memory.follow(prefix, self._advance)
         return set() if count < self._allowed else self._find_ends(nodes)
 
     def _find_ends(self, nodes: frozenset[int]) -> set[int]:

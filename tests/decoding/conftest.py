@@ -1,3 +1,4 @@
+import gc
 import itertools
 
 import pytest
@@ -17,6 +18,14 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def without_collector():
+    """Let nothing be freed but what nobody holds: what holds itself stays."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

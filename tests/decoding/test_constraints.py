@@ -2,6 +2,7 @@
 
 import random
 import sys
+import weakref
 from collections import Counter
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from mtkit.decoding.lengths import length_penalty
 from mtkit.decoding.open_phrases import leave_out_stopped
 from mtkit.decoding.phrase_tracker import PhraseTracker, Progress
 from mtkit.decoding.search import search
+from mtkit.decoding.spellings import SpellingTracker
 
 PAD, UNK, BOS, EOS = range(4)
 
@@ -317,6 +319,15 @@ def test_memory_of_prefixes_is_bounded():
         for last in range(10):
             tracker.follow((*[4] * length, last)[:length])
     assert len(tracker.memory) <= 20
+
+
+def test_trackers_go_with_their_sentence(without_collector):
+    required, forbidden = PhraseTracker((((5, 6),),)), SpellingTracker([(5, 6)])
+    required.follow((5,))
+    forbidden.find_last((5,))
+    left = [weakref.ref(required), weakref.ref(forbidden)]
+    del required, forbidden
+    assert [one() for one in left] == [None, None]
 
 
 def extend(log_prob, token, needed=0, is_late=False):

@@ -1,4 +1,5 @@
 import struct
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -69,6 +70,15 @@ def test_problems(plan, request_, error, message):
         raise planned.problem
     assert not planned.parts
     assert not planned.segments
+
+
+def test_a_refused_line_does_not_hold_those_beside_it(tokenizer, without_collector):
+    planner = Planner(tokenizer, tokenizer, DecodingSection())
+    plans = planner.plan([Request("the dog", forbidden=["Ж"]), Request("the dog")])
+    beside = weakref.ref(plans[1])
+    assert plans[0].problem is not None
+    del plans
+    assert beside() is None
 
 
 def test_samples_cannot_be_constrained(plan):
