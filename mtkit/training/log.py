@@ -28,10 +28,11 @@ class TrainingLog:
     Args:
         run: The run.
         step: The step that the run goes on from: records of later steps are dropped, for they will be made again.
+        is_validation_due: Whether the validation of this step will be made again, too.
         is_silent: Write and print nothing: another process does.
     """
 
-    def __init__(self, run: RunFolder, step: int, *, is_silent: bool = False) -> None:
+    def __init__(self, run: RunFolder, step: int, *, is_validation_due: bool = False, is_silent: bool = False) -> None:
         self._run = run
         self._is_silent = is_silent
         self._status = console.StatusLine()
@@ -40,7 +41,8 @@ class TrainingLog:
             return
         path = run.path / METRICS_NAME
         if path.is_file():
-            kept = [record for record in run.read_metrics() if record["step"] <= step]
+            last = {"validation": step - 1} if is_validation_due else {}
+            kept = [record for record in run.read_metrics() if record["step"] <= last.get(record["kind"], step)]
             with atomic_file(path) as temporary:
                 temporary.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
         with writing(path):

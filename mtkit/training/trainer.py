@@ -81,7 +81,12 @@ class Trainer:
         keep = self.training.keep_checkpoints
         if averaging(self.training, self.max_steps) != "off":
             keep = max(keep, self.training.average_count)
-        log = TrainingLog(self.run, self.state.step, is_silent=not self.processes.is_main)
+        log = TrainingLog(
+            self.run,
+            self.state.step,
+            is_validation_due=self.state.is_validation_due,
+            is_silent=not self.processes.is_main,
+        )
         writer = CheckpointWriter(self.run, keep, self.training.best_metric)
         try:
             for line in told:

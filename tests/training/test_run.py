@@ -12,7 +12,7 @@ import time
 import pytest
 import torch
 
-from mtkit.checkpoint.checkpoint import find_last_checkpoint
+from mtkit.checkpoint.checkpoint import CheckpointWriter, find_last_checkpoint
 from mtkit.checkpoint.model_folder import load_model
 from mtkit.checkpoint.run_folder import RunFolder, rank_checkpoints
 from mtkit.checkpoint.weights import read_tensors
@@ -205,6 +205,35 @@ def test_a_validation_is_given_up_for_a_signal_and_made_up_for(
     train(corpus_path, recipe, run.path)
     assert digest(run.path) == digest(tmp_path / "whole")
     assert not re.search(r"\bnan\b", capfd.readouterr().err)
+
+
+def test_a_validation_that_was_made_up_for_is_recorded_once_though_a_kill_came_before_the_save(
+    corpus_path, make_recipe, tmp_path, monkeypatch
+):
+    """A second record would count as one more validation without a better score."""
+    recipe = make_recipe("training.save_every_steps=1000")
+    train(corpus_path, recipe, tmp_path / "whole")
+    honest, run = Validator._loss, RunFolder(tmp_path / "run")
+
+    def signalling(self, *arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return honest(self, *arguments)
+
+    def killed(self, take, state):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Validator, "_loss", signalling)
+        assert train(corpus_path, recipe, run.path).exit_code == 143
+    assert run.read_state(run.list_checkpoints()[-1]).is_validation_due
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointWriter, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(corpus_path, recipe, run.path)
+    assert [r["step"] for r in run.read_metrics() if r["kind"] == "validation"] == [10]
+    train(corpus_path, recipe, run.path)
+    assert [r["step"] for r in run.read_metrics() if r["kind"] == "validation"] == [10, 20]
+    assert digest(run.path) == digest(tmp_path / "whole")
 
 
 def read_hash(run):
