@@ -62,6 +62,8 @@ class TrainedModel:
     def backward(self, batch: Batch, *, is_last: bool, weight: float = 1.0) -> tuple[Tensor, Tensor]:
         """Add the gradient of a batch's summed loss to those of the update.
 
+        Of a loss that is not finite the gradient is not either: where the processes add theirs up, all of them see it.
+
         Args:
             batch: A micro-batch of this process.
             is_last: Whether it is this process's last of the update: the processes' gradients are added up then.
@@ -72,7 +74,8 @@ class TrainedModel:
         """
         with self._syncing(is_last):
             loss, nll = self.compute_loss(batch)
-            (loss * weight).backward()  # type: ignore[no-untyped-call]
+            one = 1 + 0 * loss.detach()  # NaN of a loss that is not finite, whose own gradient may be finite
+            (loss * weight).backward(one)  # type: ignore[no-untyped-call]
         return loss.detach() * weight, nll.detach() * weight
 
     def compute_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -184,7 +184,7 @@ class Trainer:
     def make_update(
         self, update: Update, log: TrainingLog, stop_code: int | None = None, wants_save: bool = False
     ) -> tuple[int | None, bool]:
-        """Make one update; one whose gradient is not finite changes nothing.
+        """Make one update; one whose loss or gradient is not finite changes nothing.
 
         Args:
             update: What it is made of.

@@ -1,4 +1,4 @@
-"""What an update gave: counted, watched for spikes, and for gradients that are not finite."""
+"""What an update gave: counted, watched for spikes, and for losses and gradients that are not finite."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ class ResultChecker:
         """Return the state with the results of an update in it; waits for the device.
 
         Raises:
-            TrainingError: Its gradient was not finite, as those of the updates before.
+            TrainingError: Its loss or gradient was not finite, as in the updates before.
         """
         own_loss, own_nll, norm = made.wait()
         loss, nll, padded_tokens = self._processes.sum([own_loss, own_nll, float(made.update.padded_tokens)])
-        if not math.isfinite(norm):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             return self._skip(made.update, state, log)
         per_token = loss / made.num_tokens
         is_spike = state.watch.is_spike(per_token)
@@ -104,9 +104,9 @@ class ResultChecker:
         )
 
     def _skip(self, update: Update, state: CheckpointState, log: TrainingLog) -> CheckpointState:
-        """Count an update whose gradient was not finite; stop when that happens again and again."""
+        """Count an update whose loss or gradient was not finite; stop when that happens again and again."""
         in_a_row = state.skipped_in_a_row + 1
-        log.say(f"step {update.step:,}: skipped, its gradient is not finite ({in_a_row} in a row)")
+        log.say(f"step {update.step:,}: skipped, its loss or gradient is not finite ({in_a_row} in a row)")
         log.record("skipped", update.step, {"in_a_row": in_a_row})
         if in_a_row < _MAX_SKIPPED_IN_A_ROW:
             return state.model_copy(update={"skipped_updates": state.skipped_updates + 1, "skipped_in_a_row": in_a_row})
@@ -116,7 +116,7 @@ class ResultChecker:
         if self._processes.is_main:
             self._write_sentences(update.rows, path)
         raise TrainingError(
-            f"the gradient was not finite in {in_a_row} updates in a row, up to step {update.step}; "
+            f"loss or gradient were not finite in {in_a_row} updates in a row, up to step {update.step}; "
             f"{last}; the sentences of step {update.step} are in {_DIVERGED_NAME}",
             at=path,
             fix="lower training.learning_rate, raise training.warmup_steps, or use training.precision=fp32",

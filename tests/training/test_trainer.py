@@ -195,6 +195,20 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(make_trainer, log)
     assert skipped == list(range(1, 11))
 
 
+def test_a_loss_that_is_not_finite_is_skipped_though_its_gradient_is_finite(make_trainer, log):
+    trainer = make_trainer("training.ema_decay=0.9")
+    honest = trainer.trained.compute_loss
+    trainer.make_update(first_update(trainer, 1), log)
+    before = [p.clone() for p in (*trainer.trained.parameters, *trainer.trained.average)]
+    trainer.trained.compute_loss = lambda batch: tuple(loss + float("inf") for loss in honest(batch))
+    trainer.make_update(first_update(trainer, 2), log)
+    assert all(map(torch.equal, before, (*trainer.trained.parameters, *trainer.trained.average)))
+    trainer.trained.compute_loss = honest
+    trainer.make_update(first_update(trainer, 3), log)
+    trainer._settle(log)
+    assert (trainer.state.skipped_updates, trainer.state.skipped_in_a_row) == (1, 0)
+
+
 def test_one_good_update_forgives_the_bad_ones_before(make_trainer, log):
     trainer = make_trainer()
     spoil(trainer, float("inf"), steps={n for n in range(1, 30) if n % 5})
