@@ -1,11 +1,18 @@
+import sys
+
 from mtkit.runtime.distributed import read_processes
 from mtkit.runtime.processors import wait_awake_briefly
-from mtkit.runtime.signals import STOPPED, exit_at_once, unwind_on_signals
+from mtkit.runtime.signals import STOPPED, exit_at_once, ignore_save_requests, unwind_on_signals
+
+# The commands that save when SIGUSR1 asks for it.
+_SAVING = {"train", "run"}
 
 
 def main() -> None:
     """Run the command line; a signal is heard from here on, also in the half second that it takes to load."""
     unwind_on_signals()
+    if not _SAVING.isdisjoint(sys.argv[1:]):  # a scheduler may ask before the training, or after it
+        ignore_save_requests()
     wait_awake_briefly()
     from mtkit.cli import main as command_line
 

@@ -43,6 +43,12 @@ def ignore_signals() -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
+def ignore_save_requests() -> None:
+    """Let SIGUSR1, which asks a training to save, do nothing where the process does not train: by itself it ends it."""
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
 def kill_at_exit(helper: subprocess.Popen[bytes]) -> None:
     """Let `exit_at_once` kill a process that helps this one."""
     _helpers.add(helper)

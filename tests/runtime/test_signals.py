@@ -80,6 +80,27 @@ def test_the_command_line_can_be_interrupted_while_it_loads(execute, sent, code,
     assert found[:3] == (code, ["loaded"], f"{said}\n")
 
 
+@pytest.mark.parametrize("command", ["train", "run"])
+def test_a_request_to_save_ends_no_command_that_trains_while_it_loads(execute, command):
+    run = f"sys.argv = ['mtkit', {command!r}, '--help']\nfrom mtkit.__main__ import main\nmain()"
+    code, said, err, _ = execute(run, typer=MEETS.format("SIGUSR1") + REAL_TYPER)
+    assert (code, said[0], err) == (0, "loaded", "")
+
+
+def test_after_a_training_requests_to_save_are_ignored_still(execute):
+    work = """
+from mtkit.runtime.signals import ignore_save_requests
+from mtkit.training.interrupts import StopRequest, tolerate_save_requests
+ignore_save_requests()
+with tolerate_save_requests(), StopRequest() as stop:
+    os.kill(os.getpid(), signal.SIGUSR1)
+    print(stop.take_save())
+os.kill(os.getpid(), signal.SIGUSR1)
+print("on")
+"""
+    assert execute(work)[:3] == (0, ["True", "on"], "")
+
+
 def test_what_helps_a_command_ends_with_it(execute):
     helper = "import subprocess\nfrom mtkit.runtime.signals import kill_at_exit\n"
     helper += "kill_at_exit(helper := subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(25)']))\n"
