@@ -77,10 +77,14 @@ def _facts(record: RunRecord, config: ModelFolderConfig) -> list[tuple[str, str]
     layers = f"{model.num_encoder_layers}+{model.num_decoder_layers} layers, {model.d_model} wide, {model.norm}-norm"
     processes = f", {record.processes} processes" if record.processes > 1 else ""
     threads = f", {console.count(record.threads, 'thread')}" if record.device == "cpu" else ""
+    changes = [
+        f"{entry.tokens:,} tokens from step {entry.from_step:,} ({entry.reason})" for entry in record.micro_batches[1:]
+    ]
     return [
         ("Languages", languages),
         ("Model", layers),
         ("Device", f"{record.device}, {record.precision}{threads}{processes}"),
         ("Processor", record.processor),
+        *([("Micro-batches", "; ".join(changes))] if changes else []),
         ("Made with", f"mtkit {record.mtkit_version}, torch {record.torch_version}"),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mtkit.checkpoint.run_folder import RECIPE_NAME, Extension, RunFolder, RunRecord, find_model
+from mtkit.checkpoint.run_folder import RECIPE_NAME, Extension, MicroBatch, RunFolder, RunRecord, find_model
 from mtkit.config.loading import write_recipe
 from mtkit.config.recipe import Recipe
 from mtkit.config.training import TrainingSection
@@ -21,6 +21,9 @@ _LARGEST_RISE = 1.1
 
 # The fields that say where a run ends: --extend may change them.
 _ENDS = {"training.max_steps", "training.max_epochs", "training.max_minutes", "training.patience"}
+
+# Those that say how an update is computed, not what it is: a run that goes on takes them as they are now.
+_ADAPTABLE = {"training.micro_batch_tokens", "training.activation_checkpointing"}
 
 
 def check_output(run: RunFolder) -> None:
@@ -51,6 +54,8 @@ def check_start(run: RunFolder, recipe: Recipe) -> None:
 def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, extend: bool) -> None:
     """Refuse to resume a run with another recipe or corpus; with `extend`, note its new end.
 
+    What says only how updates are computed may change, and is noted.
+
     Args:
         run: What stands there.
         recipe: What it is to go on with.
@@ -70,10 +75,16 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
     ]
     if record.corpus_fingerprint != corpus.fingerprint:
         differing.append(("corpus", "corpus"))
+    adapted = [text for field, text in differing if field in _ADAPTABLE]
+    differing = [(field, text) for field, text in differing if field not in _ADAPTABLE]
     ends = all(field in _ENDS for field, _ in differing)
-    if not differing:
-        return
     checkpoints = run.list_checkpoints()
+    if not differing:
+        if adapted and not record.is_finished:
+            record = _adapt(record, recipe, run.step_of(checkpoints[-1]) if checkpoints else 0)
+            _write_changed(run, record, recipe)
+            console.warn(f"the run goes on with another {', '.join(adapted)}: results may differ by rounding")
+        return
     if ends and extend and record.is_finished and not checkpoints:
         raise ModelError(
             "the run is finished, and has no checkpoint to go on from",
@@ -110,11 +121,28 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
         planned, raised = _find_rate(step + 1, old, record.max_steps), _find_rate(step + 1, new, max_steps)
         if planned is not None and raised is not None and raised > _LARGEST_RISE * planned:
             console.warn(f"the learning rate had come down, and rises to {raised:.2e} for the new end")
-    # The record first: if a kill comes between, the same command finds the same difference and does this again.
-    run.write_record(record.model_copy(update=update))
-    changed = {"training": training, "decoding": recipe.decoding}  # which may be another where the run was finished
-    write_recipe(before.model_copy(update=changed), run.path / RECIPE_NAME)
+    if adapted:
+        record = _adapt(record, recipe, step)
+    _write_changed(run, record.model_copy(update=update), recipe)
     console.say(f"extending the run from step {step:,}")
+
+
+def _adapt(record: RunRecord, recipe: Recipe, step: int) -> RunRecord:
+    """Return the record of a run whose micro-batches are, after `step`, as large as a recipe says."""
+    tokens = recipe.training.micro_batch_tokens
+    if tokens == "auto" or not record.micro_batches:
+        return record
+    kept = [old for old in record.micro_batches if old.from_step <= max(step, 1)]
+    entry = MicroBatch(from_step=step + 1, tokens=tokens, reason="as the recipe says")
+    return record if kept[-1].tokens == tokens else record.model_copy(update={"micro_batches": [*kept, entry]})
+
+
+def _write_changed(run: RunFolder, record: RunRecord, recipe: Recipe) -> None:
+    """Write the record and the recipe with which a run goes on."""
+    # The record first: if a kill comes between, the same command finds the same difference and does this again.
+    run.write_record(record)
+    changed = {"training": recipe.training, "decoding": recipe.decoding}  # another one, perhaps, of a finished run
+    write_recipe(run.read_recipe().model_copy(update=changed), run.path / RECIPE_NAME)
 
 
 def _find_rate(step: int, training: TrainingSection, max_steps: int | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import torch
 from torch import Tensor
@@ -15,7 +15,6 @@ from mtkit.checkpoint.run_folder import CheckpointState, MicroBatch, RunFolder, 
 from mtkit.checkpoint.weights import check_weights
 from mtkit.config.training import TrainingSection
 from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, DeviceError, first_line
-from mtkit.runtime import console
 from mtkit.runtime.distributed import Processes
 from mtkit.runtime.memory import is_out_of_memory
 from mtkit.runtime.seeds import derive_seed
@@ -75,7 +74,8 @@ class Trainer:
         Raises:
             TrainingError: Loss or gradient were not finite several times in a row.
             OutputError: A checkpoint cannot be written.
-            DeviceError: Not even one pair fits into memory, or another process is gone.
+            DeviceError: Not even one pair fits into memory, memory ran out where nothing can be made smaller, or
+                another process is gone.
         """
         is_resumed = self._restore()
         keep = self.training.keep_checkpoints
@@ -96,7 +96,8 @@ class Trainer:
             if is_resumed and self.processes.is_main:  # a kill may have come between the last save and its rotation
                 rotate_checkpoints(self.run, keep, self.training.best_metric)
             places = (self.state.step, self.state.epoch, self.state.batch_index)
-            with StopRequest() as stop, closing(self.reader.read(*places, self.max_steps)) as updates:
+            updates = self.reader.read(*places, self.max_steps)
+            with StopRequest() as stop, closing(updates), self._telling_where_memory_ran_out():
                 exit_code = self._loop(updates, log, writer, stop)
             writer.wait()
             self.processes.wait()  # nobody reads the checkpoints before they are all there
@@ -115,6 +116,21 @@ class Trainer:
         self.trained.restore(snapshot)
         self.state = self.run.read_state(found)
         return True
+
+    @contextmanager
+    def _telling_where_memory_ran_out(self) -> Iterator[None]:
+        """Say after which step memory ran out, where that was not made up for by smaller batches."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as exc:
+            if not is_out_of_memory(exc):
+                raise
+            raise DeviceError(
+                f"out of memory after step {self.state.step:,}: {first_line(exc)}",
+                at=self.trained.device.type,
+                fix="free memory there: the same command goes on from the last checkpoint, also with --set "
+                "training.activation_checkpointing=true or a smaller training.micro_batch_tokens",
+            ) from exc
 
     def _loop(
         self, updates: Iterator[Update], log: TrainingLog, writer: CheckpointWriter, stop: StopRequest
@@ -200,9 +216,10 @@ class Trainer:
         loss, nll = self.compute_gradients(update)
         num_tokens, interrupts, terminations, saves = wait()
         self._settle(log)  # the update before this one, while the device computes
+        self._tell_micro_batches(update.step, log)
         rate = learning_rate_at(update.step, self.training, self.max_steps)
         norm = self.trained.step(rate, num_tokens, update.step)
-        self._made = MadeUpdate.of(update, num_tokens, loss, nll, norm)
+        self._made = MadeUpdate.of(self._cut_anew(update), num_tokens, loss, nll, norm)
         self._progress.clock.tokens += num_tokens
         code = EXIT_INTERRUPTED if interrupts else EXIT_TERMINATED if terminations else None
         return code, bool(saves)
@@ -216,17 +233,20 @@ class Trainer:
             Training loss and plain loss, summed over this process's target tokens.
         """
         while True:
-            if update.micro_batch_tokens != self.reader.record.micro_batch_tokens(update.step):
-                update = self.reader.build(
-                    update.step, update.epoch, update.index, update.rows
-                )  # read before a halving
+            update = self._cut_anew(update)
             try:
                 return self._compute_gradients(update)
-            except RuntimeError as exc:
+            except (RuntimeError, MemoryError) as exc:
                 if not is_out_of_memory(exc):
                     raise
                 reason = first_line(exc)
-            self._halve_micro_batches(update, reason)
+            self._halve_micro_batches(update, f"out of memory: {reason}")
+
+    def _cut_anew(self, update: Update) -> Update:
+        """Return an update in micro-batches as large as they are now: it may have been read before a halving."""
+        if update.micro_batch_tokens == self.reader.record.micro_batch_tokens(update.step):
+            return update
+        return self.reader.build(update.step, update.epoch, update.index, update.rows)
 
     def _compute_gradients(self, update: Update) -> tuple[Tensor, Tensor]:
         self.trained.model.train()
@@ -250,20 +270,28 @@ class Trainer:
         if self.trained.device.type == "cuda":
             torch.cuda.empty_cache()
         if all(len(batch.rows) == 1 for batch in update.batches):
-            raise no_pair_fits(f"one pair alone does not fit into memory at step {update.step:,}: {reason}")
+            raise no_pair_fits(f"one pair alone does not fit into memory at step {update.step:,}, {reason}")
         largest = max(len(batch.rows) * int(self.reader.longest[batch.rows].max()) for batch in update.batches)
         tokens = max(16, min(update.micro_batch_tokens, largest) // 2)
         entry = MicroBatch(from_step=update.step, tokens=tokens, reason=reason)
         record = self.reader.record
-        kept = [old for old in record.micro_batches if old.from_step < update.step]
+        kept = [old for old in record.micro_batches if old.from_step <= update.step]
         self.reader.record = record.model_copy(update={"micro_batches": [*kept, entry]})
         if self.run.is_run:  # else it is written with the run
             self.run.write_record(self.reader.record)
-        message = f"out of memory at step {update.step:,}; micro-batches have {tokens:,} tokens from here on"
         if self.processes.count > 1:  # the others are in the middle of adding up gradients
-            fix = "the same command goes on from the last checkpoint, torchrun --max-restarts by itself"
-            raise DeviceError(message, at=f"process {self.processes.rank}", fix=fix)
-        console.warn(message)
+            raise DeviceError(
+                f"out of memory at step {update.step:,}; micro-batches have {tokens:,} tokens from here on",
+                at=f"process {self.processes.rank}",
+                fix="the same command goes on from the last checkpoint, torchrun --max-restarts by itself",
+            )
+
+    def _tell_micro_batches(self, step: int, log: TrainingLog) -> None:
+        """Tell of micro-batches that changed with this step, by the record: a run that goes on tells the same."""
+        for entry in self.reader.record.micro_batches[1:]:
+            if entry.from_step == step:
+                log.say(f"step {step:,}: micro-batches of {entry.tokens:,} tokens from here on: {entry.reason}")
+                log.record("micro_batches", step, {"tokens": entry.tokens, "reason": entry.reason})
 
     def _settle(self, log: TrainingLog) -> None:
         """Look at the results of the last update."""
@@ -293,6 +321,8 @@ class Trainer:
         self.state = self.state.model_copy(update={"validation": result.scores, "is_validation_due": False})
         elapsed = time.perf_counter() - started
         self._progress.clock.validated += elapsed
+        if result.num_halved:
+            log.say(f"step {self.state.step:,}: out of memory in the validation; batches halved: {result.num_halved:,}")
         values = result.scores.model_dump(exclude={"step"})
         log.record("validation", self.state.step, {**values, "elapsed_seconds": elapsed, "samples": result.samples})
         log.show_validation(

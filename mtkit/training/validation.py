@@ -15,7 +15,7 @@ from mtkit.checkpoint.weights import unique_weights
 from mtkit.config.decoding import DecodingSection
 from mtkit.config.evaluation import EvaluationSection
 from mtkit.config.training import TrainingSection
-from mtkit.corpus.batching import SpecialIds, collate, plan_batches, read_pairs
+from mtkit.corpus.batching import Rows, SpecialIds, collate, plan_batches, read_pairs
 from mtkit.corpus.store import CorpusSplit, PreparedCorpus
 from mtkit.decoding.request import Request
 from mtkit.decoding.translator import Translator
@@ -25,6 +25,7 @@ from mtkit.evaluation.tokenizers import guess_language
 from mtkit.model.transformer import Transformer, build_model
 from mtkit.runtime import console
 from mtkit.runtime.distributed import Processes
+from mtkit.runtime.memory import is_out_of_memory
 from mtkit.training.batch_loss import BatchLoss
 
 # How many sentences are shown with their translations.
@@ -37,10 +38,14 @@ class _StoppedError(Exception):
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """Scores, and (source, hypothesis, reference) of a few sentences."""
+    """Scores, and (source, hypothesis, reference) of a few sentences.
+
+    `num_halved` is the number of batches that this process computed in halves, for want of memory.
+    """
 
     scores: Validation
     samples: list[tuple[str, str, str]]
+    num_halved: int = 0
 
 
 class Validator:
@@ -72,6 +77,7 @@ class Validator:
         self.special = special
         self.precision = precision
         self.processes = processes
+        self._num_halved = 0
         greedy = {"beam_size": 1, "n_best": 1, "sampling": False, "expand_prefix": False, "mbr": None}
         cheap = {**greedy, "replace_unknown": False, "precision": precision}
         self.decoding = decoding.model_copy(update=cheap)
@@ -111,7 +117,8 @@ class Validator:
         Args:
             model: Left in evaluation mode where it is what is validated.
             step: Noted with the scores.
-            batch_tokens: What the loss is computed of at once: what training computes at once fits into memory.
+            batch_tokens: What the loss is computed of at once: what training computes at once fits into memory. What
+                does not is computed in halves.
             weights: What to validate in place of the model's own weights; None for these.
             is_stopping: Asked between batches whether this process was told to stop: a validation may take longer
                 than whoever says so waits.
@@ -128,6 +135,7 @@ class Validator:
                 for name, parameter in unique_weights(model).items():
                     parameter.copy_(weights[name])
         model.eval()
+        self._num_halved = 0
         loss = self._loss(model, batch_tokens, is_stopping)
         if not math.isfinite(loss):
             raise TrainingError(
@@ -141,7 +149,7 @@ class Validator:
         scores = self.processes.share(self._score(hypotheses, loss, step) if self.processes.is_main else None)
         assert scores is not None
         samples = [(self.sources[i], hypotheses[i], self.references[i]) for i in self.sample_rows]
-        return ValidationResult(scores, samples)
+        return ValidationResult(scores, samples, self._num_halved)
 
     def _score(self, hypotheses: list[str], loss: float, step: int) -> Validation:
         scores = self._evaluator.score(hypotheses)
@@ -178,13 +186,28 @@ class Validator:
         num_tokens = 0
         batches = plan_batches(self.split.source_lengths, self.split.target_lengths, batch_tokens, 0, 0)
         for rows in batches[self.processes.rank :: self.processes.count]:
-            batch = collate(read_pairs(self.split, rows), self.special)
-            tensors = (tensor.to(self.device) for tensor in batch.tensors)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                nll = BatchLoss(model)(*tensors)[1]
-            total += float(nll)
-            num_tokens += batch.num_tokens
+            nll, num = self._sum_loss(model, rows)
+            total += nll
+            num_tokens += num
             if is_stopping():
                 break
         total, count = self.processes.sum([total, num_tokens])
         return total / count
+
+    def _sum_loss(self, model: Transformer, rows: Rows) -> tuple[float, int]:
+        """Return the summed loss of some pairs and their target tokens; in halves where memory runs out."""
+        batch = collate(read_pairs(self.split, rows), self.special)
+        try:
+            tensors = (tensor.to(self.device) for tensor in batch.tensors)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                nll = BatchLoss(model)(*tensors)[1]
+            return float(nll), batch.num_tokens
+        except (RuntimeError, MemoryError) as exc:
+            if len(rows) == 1 or not is_out_of_memory(exc):
+                raise
+        # Out of the block above, so that what was computed is free.
+        self._num_halved += 1
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        parts = [self._sum_loss(model, part) for part in np.array_split(rows, 2)]
+        return sum(nll for nll, _ in parts), sum(count for _, count in parts)

@@ -1,3 +1,5 @@
+import re
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -9,7 +11,7 @@ from mtkit.checkpoint.weights import read_tensors
 from mtkit.config.model import build_model_config
 from mtkit.corpus.batching import SpecialIds
 from mtkit.corpus.store import PreparedCorpus
-from mtkit.errors import DeviceError
+from mtkit.errors import DeviceError, RecipeError
 from mtkit.model.transformer import build_model
 from mtkit.runtime.distributed import Processes
 from mtkit.training import micro_batch
@@ -240,3 +242,100 @@ def test_choosing_changes_nothing_else(corpus_path, make_recipe, tmp_path, leave
     reasons = [RunFolder(tmp_path / name).read_record().micro_batches[0].reason for name in ("auto", "set")]
     assert reasons[0].startswith("estimated at")
     assert reasons[1] == "as the recipe says"
+
+
+def run_out_of_memory(*_):
+    raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+
+def read_told(run):
+    """The metrics without times, the log without dates, and what the report says of micro-batches."""
+    records = [{k: v for k, v in r.items() if not k.endswith(("_second", "_seconds"))} for r in run.read_metrics()]
+    lines = (run.path / "log.txt").read_text(encoding="utf-8").splitlines()
+    return records, [line[20:] for line in lines], re.findall(r"\d+ tokens from step \d+", read_report(run))
+
+
+def read_report(run):
+    return (run.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_memory_that_ran_out_is_told_with_its_step_and_again_by_a_run_that_makes_it_again(
+    corpus_path, make_recipe, tmp_path, monkeypatch
+):
+    honest, calls, run = TrainedModel.backward, [], RunFolder(tmp_path / "run")
+
+    def backward(self, batch, **options):
+        calls.append(batch)
+        if len(calls) > 7 and batch.tgt_out_ids.numel() > 100:
+            run_out_of_memory()
+        return honest(self, batch, **options)
+
+    recipe = make_recipe("training.max_steps=10", "training.micro_batch_tokens=200")
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainedModel, "backward", backward)
+        train(corpus_path, recipe, run.path)
+    halved = run.read_record().micro_batches[1:]
+    assert halved
+    assert {entry.from_step for entry in halved} == {8}
+    records, lines, shown = read_told(run)
+    assert [r["tokens"] for r in records if r["kind"] == "micro_batches"] == [entry.tokens for entry in halved]
+    assert [r["step"] for r in records if r["kind"] == "micro_batches"] == [8] * len(halved)
+    assert sum("step 8: micro-batches of" in line for line in lines) == len(halved)
+    assert shown == [f"{entry.tokens} tokens from step 8" for entry in halved]
+    shutil.rmtree(run.model)  # as if a kill had come before the second checkpoint
+    shutil.rmtree(run.checkpoint(10))
+    run.write_record(run.read_record().model_copy(update={"is_finished": False}))
+    train(corpus_path, recipe, run.path)
+    assert read_told(run)[0] == records
+
+
+@pytest.mark.parametrize(("name", "step"), [("step", 7), ("take_snapshot", 10), ("evaluated_weights", 10)])
+def test_memory_that_runs_out_elsewhere_is_told_with_its_step_and_the_run_may_go_on_with_less(
+    corpus_path, make_recipe, tmp_path, monkeypatch, name, step
+):
+    honest, calls, run = getattr(TrainedModel, name), [], RunFolder(tmp_path / "run")
+
+    def method(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == {"step": 8, "take_snapshot": 2, "evaluated_weights": 1}[name]:
+            run_out_of_memory()
+        return honest(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainedModel, name, method)
+        with pytest.raises(
+            DeviceError, match=f"error: out of memory after step {step}: .*can't allocate memory"
+        ) as caught:
+            train(corpus_path, make_recipe("training.max_steps=10"), run.path)
+    assert [path.name for path in run.list_checkpoints()] == ["step-00000005"]
+    for field in ("training.activation_checkpointing=true", "training.micro_batch_tokens"):
+        assert field in caught.value.fix
+    less = ("training.activation_checkpointing=true", "training.micro_batch_tokens=50")
+    sizes = []
+    honest_loss = TrainedModel.compute_loss
+
+    def compute_loss(self, batch):
+        sizes.append((self.model.recompute_layers, batch.tgt_out_ids.numel()))
+        return honest_loss(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainedModel, "compute_loss", compute_loss)
+        train(corpus_path, make_recipe("training.max_steps=10", *less), run.path)
+    assert all(is_recomputed and size <= 50 for is_recomputed, size in sizes)
+    assert [(entry.from_step, entry.tokens) for entry in run.read_record().micro_batches[1:]] == [(6, 50)]
+    assert run.read_recipe().training.micro_batch_tokens == 50
+    assert [(r["step"], r["tokens"]) for r in run.read_metrics() if r["kind"] == "micro_batches"] == [(6, 50)]
+
+
+def test_micro_batches_and_an_end_may_change_together(corpus_path, make_recipe, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    train(corpus_path, make_recipe("training.max_steps=5"), run.path)
+    settings = ("training.max_steps=7", "training.micro_batch_tokens=50")
+    before = run.read_record()
+    train(corpus_path, make_recipe("training.max_steps=5", "training.micro_batch_tokens=50"), run.path)
+    assert run.read_record() == before  # a finished run has nothing left to compute
+    with pytest.raises(RecipeError, match=r"another training\.max_steps \(5 there, 7 now\)\n"):
+        train(corpus_path, make_recipe(*settings), run.path)
+    train(corpus_path, make_recipe(*settings), run.path, extend=True)
+    assert [(entry.from_step, entry.tokens) for entry in run.read_record().micro_batches[1:]] == [(6, 50)]
+    assert run.checkpoint(7).exists()

@@ -295,7 +295,7 @@ def test_the_smallest_memory_and_the_slowest_process_decide(make_trainer, monkey
     assert record.max_steps == trainer.max_steps == 13  # of 4 seconds, in nine tenths of the minute
 
 
-def test_memory_that_runs_out_halves_the_micro_batches_and_the_update_is_made(make_trainer, capfd):
+def test_memory_that_runs_out_halves_the_micro_batches_and_the_update_is_made(make_trainer, log, capfd):
     whole = make_trainer("model.dropout=0", dtype=torch.float64)
     expected = gradient(whole)
     trainer = make_trainer("model.dropout=0", dtype=torch.float64, micro_batch_tokens=600)
@@ -311,10 +311,14 @@ def test_memory_that_runs_out_halves_the_micro_batches_and_the_update_is_made(ma
     assert (gradient(trainer) - expected).norm() / expected.norm() < 1e-12
     record = trainer.run.read_record()
     assert record == trainer.reader.record
-    assert [entry.from_step for entry in record.micro_batches] == [1]
+    sizes = [entry.tokens for entry in record.micro_batches]
+    assert len(sizes) > 2
+    assert sizes == sorted(sizes, reverse=True)
     assert record.micro_batch_tokens(1) <= 150
-    assert "CUDA out of memory" in record.micro_batches[0].reason
-    assert "out of memory at step 1; micro-batches have" in capfd.readouterr().err
+    assert "CUDA out of memory" in record.micro_batches[-1].reason
+    trainer.make_update(some_update(trainer), log)
+    told = f"step 1: micro-batches of {sizes[-1]} tokens from here on: out of memory: CUDA out of memory"
+    assert told in capfd.readouterr().err
     # An update that was read before the halving is cut anew, without running out of memory once more.
     assert all(b.tgt_out_ids.numel() <= fits for b in first_update(trainer, 2).batches)
     fits = 0

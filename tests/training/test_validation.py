@@ -88,3 +88,29 @@ def test_the_loss_is_computed_of_no_more_at_once_than_training_computes(
     train_model(corpus_path, make_recipe(*settings), tmp_path / "run", device="cpu", threads=1)
     assert len(sizes) > 4
     assert all(max(tokens) <= 40 or rows == 1 for rows, *tokens in sizes)
+
+
+def test_a_validation_for_which_memory_is_too_small_is_made_in_smaller_batches(
+    corpus_path, make_recipe, tmp_path, monkeypatch, capfd
+):
+    recipe = make_recipe("training.max_steps=2", "training.validate_every_steps=2")
+    train_model(corpus_path, recipe, tmp_path / "whole", device="cpu", threads=1)
+    honest, sizes = BatchLoss.forward, []
+
+    def forward(self, src_ids, *others):
+        if not torch.is_grad_enabled():
+            sizes.append(len(src_ids))
+            if len(src_ids) > 2:
+                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return honest(self, src_ids, *others)
+
+    monkeypatch.setattr(BatchLoss, "forward", forward)
+    train_model(corpus_path, recipe, tmp_path / "run", device="cpu", threads=1)
+    assert max(sizes) > 2
+    assert "step 2: out of memory in the validation; batches halved: " in (tmp_path / "run" / "log.txt").read_text()
+    ours, theirs = (
+        [record for record in RunFolder(tmp_path / name).read_metrics() if record["kind"] == "validation"]
+        for name in ("run", "whole")
+    )
+    assert [record["loss"] for record in ours] == pytest.approx([record["loss"] for record in theirs], rel=1e-6)
+    assert [record["samples"] for record in ours] == [record["samples"] for record in theirs]
