@@ -21,7 +21,7 @@ from mtkit.checkpoint.run_folder import (
 from mtkit.checkpoint.weights import read_tensors, write_tensors
 from mtkit.errors import ModelError, writing
 from mtkit.runtime import console
-from mtkit.runtime.files import atomic_folder, hash_file, write_json
+from mtkit.runtime.files import atomic_folder, hash_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +115,7 @@ def save_checkpoint(run: RunFolder, snapshot: Snapshot, state: CheckpointState) 
         for name, tensors in snapshot.to_files().items():
             write_tensors(tensors, temporary / name)
             hashes[name] = hash_file(temporary / name)
-        write_json(state.model_copy(update={"hashes": hashes}).model_dump(mode="json"), temporary / STATE_NAME)
+        run.write_state(state.model_copy(update={"hashes": hashes}), temporary)
     return folder
 
 
@@ -181,12 +181,11 @@ def rotate_checkpoints(run: RunFolder, keep: int, metric: str) -> None:
     behind of others goes too.
 
     Raises:
-        ModelError: The state of a checkpoint is damaged.
         OutputError: They cannot be deleted.
     """
     everything = run.list_checkpoints()
     last = run.list_planned()[-keep:]
-    kept = {*(folder for folder in everything if folder >= last[0]), *rank_checkpoints(run, metric)[:keep]}
+    kept = {*(folder for folder in everything if not last or folder >= last[0]), *rank_checkpoints(run, metric)[:keep]}
     with writing(run.checkpoints):
         for folder in everything:
             if folder not in kept:

@@ -16,6 +16,7 @@ model/               the finished model
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -44,6 +45,7 @@ OPTIMIZER_NAME = "optimizer.safetensors"
 AVERAGE_NAME = "average.safetensors"
 _FIX_RECORD = "restore it from a copy; another -o with training.init_from starts from a checkpoint beside it"
 _FIX_STATE = "delete the folder it stands in; earlier ones stay"
+_HASH = "sha256"  # of a state, within it
 _CHECKPOINT = re.compile(r"step-\d{8,}")
 _LEFTOVER = re.compile(r"step-\d{8,}|\.step-\d{8,}\.(partial|replaced)")
 
@@ -179,6 +181,7 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
+        self._told: set[Path] = set()
 
     @property
     def is_run(self) -> bool:
@@ -223,11 +226,11 @@ class RunFolder:
     def list_planned(self) -> list[Path]:
         """Return the checkpoints that a run without signals would have as well, and the newest, oldest first.
 
-        Raises:
-            ModelError: The state of a checkpoint is damaged.
+        One whose state is damaged is told, and left out.
         """
-        everything = self.list_checkpoints()
-        return [path for path in everything if path == everything[-1] or not self.read_state(path).is_extra]
+        states = self.read_states()
+        newest = next(reversed(states), None)
+        return [path for path, state in states.items() if path == newest or not state.is_extra]
 
     def list_leftovers(self) -> list[Path]:
         """Return what a kill left behind of checkpoints that were being written or deleted."""
@@ -238,9 +241,35 @@ class RunFolder:
         """Read `state.json` of a checkpoint.
 
         Raises:
-            ModelError: It is damaged, or of a newer format.
+            ModelError: It is damaged, another step's, or of a newer format.
         """
-        return _read_section(CheckpointState, checkpoint / STATE_NAME, _FIX_STATE)  # type: ignore[no-any-return]
+        path = checkpoint / STATE_NAME
+        state: CheckpointState = _read_section(CheckpointState, path, _FIX_STATE)
+        if _CHECKPOINT.fullmatch(checkpoint.name) and self.step_of(checkpoint) != state.step:
+            raise ModelError(f"the file is that of step {state.step:,}", at=path, fix=_FIX_STATE)
+        return state
+
+    def read_states(self) -> dict[Path, CheckpointState]:
+        """Return the states of the checkpoints that stand, oldest first; one that is damaged is told, and left out."""
+        states = {}
+        for checkpoint in self.list_checkpoints():
+            try:
+                states[checkpoint] = self.read_state(checkpoint)
+            except ModelError as exc:
+                if checkpoint not in self._told:
+                    console.warn(f"checkpoint {checkpoint.name} is left out: {exc.message} ({exc.at})")
+                self._told.add(checkpoint)
+        return states
+
+    @staticmethod
+    def write_state(state: CheckpointState, checkpoint: Path) -> None:
+        """Write `state.json` of a checkpoint, with a hash of what it holds.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        fields = state.model_dump(mode="json")
+        write_json({**fields, _HASH: _hash_fields(fields)}, checkpoint / STATE_NAME)
 
     def read_recipe(self) -> Recipe:
         """Read the resolved recipe.
@@ -297,12 +326,14 @@ def find_best(validations: Sequence[Validation], metric: str) -> Validation | No
 
 
 def rank_checkpoints(run: RunFolder, metric: str) -> list[Path]:
-    """Return the validated checkpoints of a run, best first; see `Validation.rank`. Of equals the first comes first."""
+    """Return the validated checkpoints of a run, best first; see `Validation.rank`. Of equals the first comes first.
+
+    One whose state is damaged is told, and left out.
+    """
     scored = []
-    for path in run.list_checkpoints():
-        validation = run.read_state(path).validation
-        if validation is not None:
-            scored.append((validation.rank(metric), -validation.step, path))
+    for path, state in run.read_states().items():
+        if state.validation is not None:
+            scored.append((state.validation.rank(metric), -state.step, path))
     return [path for _, _, path in sorted(scored, reverse=True)]
 
 
@@ -348,8 +379,15 @@ def _read_section(kind: type[Any], path: Path, fix: str) -> Any:
                 at=path,
                 fix="update mtkit" if is_newer else "use the finished model in its folder `model`, or --restart it",
             )
+        if _HASH in raw and raw.pop(_HASH) != _hash_fields(raw):  # which states of earlier versions do not have
+            raise ModelError("the file is damaged: its hash is another", at=path, fix=fix)
         return kind.model_validate(raw)
     except OSError as exc:
         raise ModelError(f"the file cannot be read: {exc.strerror or exc}", at=path, fix=fix) from exc
     except ValueError as exc:
         raise ModelError("the file is damaged", at=path, fix=fix) from exc
+
+
+def _hash_fields(fields: dict[str, Any]) -> str:
+    """Return the SHA-256 of a JSON object, in hexadecimal."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

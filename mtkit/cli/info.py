@@ -104,7 +104,7 @@ def _describe_run(run: Any) -> dict[str, Any]:
         "kind": "run",
         "path": str(run.path),
         "state": "finished" if run.is_finished else "not finished",
-        "steps_done": run.read_state(checkpoints[-1]).step if checkpoints else 0,
+        "steps_done": run.step_of(checkpoints[-1]) if checkpoints else 0,
         "steps_to_do": record.max_steps,
         "checkpoints": len(checkpoints),
         "best_by": training.best_metric,

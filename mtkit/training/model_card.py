@@ -34,7 +34,7 @@ def build_model_card(
         f"{sum(tensor.numel() for tensor in weights.values()):,} parameters.",
         "",
         f"Trained with mtkit {record.mtkit_version} (torch {record.torch_version}, {record.device}, "
-        f"{record.precision}) for {run.read_state(run.list_checkpoints()[-1]).step:,} updates of "
+        f"{record.precision}) for {run.step_of(run.list_checkpoints()[-1]):,} updates of "
         f"{recipe.training.batch_tokens:,} tokens; seed {recipe.training.seed}.",
         f"Weights: {'mean of ' if len(checkpoints) > 1 else ''}{', '.join(sorted(p.name for p in checkpoints))}.",
         "",

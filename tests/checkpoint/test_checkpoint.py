@@ -295,6 +295,51 @@ def test_a_damaged_state_is_passed_over(run, content):
     assert find_last_checkpoint(run) == run.checkpoint(1)
 
 
+def change(folder, **fields):
+    """Change numbers of a state in place, as a flipped bit does."""
+    path = folder / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"batch_index": 0}, {"validation": {"step": 2, "loss": 1.0, "bleu": 90.0, "chrf": 10.0}}, {"sha256": "0"}],
+)
+def test_a_number_that_changed_in_a_state_is_noticed(run, capfd, fields):
+    for step in (1, 2):
+        save_checkpoint(run, snapshot(), state(step))
+    change(run.checkpoint(2), **fields)
+    assert find_last_checkpoint(run) == run.checkpoint(1)
+    assert "step-00000002 cannot be used: the file is damaged: its hash is another" in capfd.readouterr().err
+
+
+def test_a_state_of_an_earlier_version_has_no_hash_of_its_own(run):
+    for step in (1, 2):
+        path = save_checkpoint(run, snapshot(), state(step, bleu=5.0)) / "state.json"
+        path.write_text(json.dumps({name: v for name, v in json.loads(path.read_text()).items() if name != "sha256"}))
+    assert find_last_checkpoint(run) == run.checkpoint(2)
+    assert run.read_state(run.checkpoint(2)).validation == state(2, bleu=5.0).validation
+    change(run.checkpoint(2), step=3)
+    with pytest.raises(ModelError, match="the file is that of step 3"):
+        run.read_state(run.checkpoint(2))
+
+
+def test_an_older_checkpoint_that_is_damaged_stops_nothing_and_is_told_once(run, capfd):
+    for step, bleu in enumerate([9, 8, 1, 2, 3], 1):
+        save_checkpoint(run, snapshot(), state(step, bleu))
+    change(run.checkpoint(1), epoch=7)
+    change(run.checkpoint(4), epoch=7)
+    assert find_last_checkpoint(run) == run.checkpoint(5)
+    for _ in range(2):
+        rotate_checkpoints(run, 2, "bleu")
+    assert [path.name[-1] for path in run.list_checkpoints()] == ["2", "3", "4", "5"]
+    assert rank_checkpoints(run, "bleu") == [run.checkpoint(step) for step in (2, 5, 3)]
+    assert run.list_planned() == [run.checkpoint(step) for step in (2, 3, 5)]
+    said = capfd.readouterr().err
+    for step in (1, 4):
+        assert said.count(f"checkpoint step-{step:08} is left out: the file is damaged") == 1
+
+
 def test_a_damaged_record_costs_nobody_a_run(run):
     path = run.path / "run.json"
     path.write_text("{")

@@ -278,6 +278,16 @@ def test_damaged_checkpoints_make_no_model(run, corpus_path, make_recipe, capfd)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
+def test_one_damaged_checkpoint_stops_neither_a_resume_nor_the_end(run, corpus_path, make_recipe, capfd):
+    (run.checkpoint(10) / "state.json").write_text("{")
+    run.write_record(run.read_record().model_copy(update={"is_finished": False}))
+    assert train(corpus_path, make_recipe("training.max_steps=30"), run.path, extend=True).model == run.model
+    said = capfd.readouterr().err
+    assert said.count("checkpoint step-00000010 is left out: the file is damaged") == 1
+    card = (run.model / "README.md").read_text()
+    assert "step-00000010" not in card
+
+
 def test_an_average_that_is_clearly_worse_than_a_checkpoint_is_not_taken(corpus_path, make_recipe, tmp_path, capfd):
     """Of a training that is still falling steeply the early weights are no help."""
     steep = ["training.learning_rate=0.02", "training.validate_every_steps=4", "training.keep_checkpoints=5"]
