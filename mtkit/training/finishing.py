@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mtkit.checkpoint.averaging import average_weights
 from mtkit.checkpoint.checkpoint import find_whole_weights
-from mtkit.checkpoint.model_folder import read_parts, write_model_folder
+from mtkit.checkpoint.model_folder import ModelParts, write_model_folder
 from mtkit.checkpoint.run_folder import REPORT_NAME, RunFolder, Validation, rank_checkpoints
 from mtkit.checkpoint.weights import check_weights, read_tensors
 from mtkit.config.recipe import Recipe
@@ -23,7 +23,7 @@ from mtkit.training.trainer import Trainer
 _TOLERATED = 1.01
 
 
-def finish(run: RunFolder, recipe: Recipe, trainer: Trainer) -> None:
+def finish(run: RunFolder, recipe: Recipe, parts: ModelParts, trainer: Trainer) -> None:
     """Average checkpoints, validate the result, and write the model folder; all processes call this.
 
     An average that is clearly worse than the best of the checkpoints gives way to it.
@@ -48,7 +48,6 @@ def finish(run: RunFolder, recipe: Recipe, trainer: Trainer) -> None:
         better = _find_better(run, chosen, scores)
         if better is not None:
             chosen, weights, scores = [better.parent], read_tensors(better), run.read_state(better.parent).validation
-        parts = read_parts(run.path)
         card = build_model_card(run, recipe, parts.config, weights, chosen, scores)
         write_model_folder(run.model, parts, weights, card)
         has_report = write_report(run, is_finished=True, model_scores=scores)

@@ -135,7 +135,7 @@ def train_model(
         exit_code = trainer.train([*told, _describe(trainer, corpus)])
         if exit_code is not None:
             return TrainingOutcome(None, exit_code=exit_code)
-        finish(run, recipe, trainer)
+        finish(run, recipe, parts, trainer)
     return TrainingOutcome(run.model)
 
 

@@ -288,6 +288,17 @@ def test_one_damaged_checkpoint_stops_neither_a_resume_nor_the_end(run, corpus_p
     assert "step-00000010" not in card
 
 
+@pytest.mark.parametrize("name", ["config.json", "shared.spm"])
+def test_what_is_damaged_beside_the_checkpoints_does_not_get_into_the_model(run, corpus_path, make_recipe, name):
+    before = (run.model / name).read_bytes()
+    damaged = bytearray(before)
+    damaged[len(damaged) // 2] ^= 16
+    (run.path / name).write_bytes(damaged)
+    run.write_record(run.read_record().model_copy(update={"is_finished": False}))
+    train(corpus_path, make_recipe(), run.path)
+    assert (run.model / name).read_bytes() == before
+
+
 def test_an_average_that_is_clearly_worse_than_a_checkpoint_is_not_taken(corpus_path, make_recipe, tmp_path, capfd):
     """Of a training that is still falling steeply the early weights are no help."""
     steep = ["training.learning_rate=0.02", "training.validate_every_steps=4", "training.keep_checkpoints=5"]
