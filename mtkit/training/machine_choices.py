@@ -10,6 +10,7 @@ from mtkit.checkpoint.run_folder import MicroBatch, RunRecord
 from mtkit.corpus.batching import Rows
 from mtkit.runtime import console
 from mtkit.training.micro_batch import fit_micro_batch
+from mtkit.training.resuming import end_is_past
 from mtkit.training.trainer import Trainer
 
 # Of the minutes given, the share that is spent on updates; the rest is for validation, checkpoints and averaging.
@@ -23,6 +24,7 @@ def choose(trainer: Trainer) -> RunRecord:
 
     Raises:
         DeviceError: Not even one pair fits into memory.
+        RecipeError: The time that the run is to take lies behind it already.
     """
     reader, training, processes = trainer.reader, trainer.training, trainer.processes
     record = reader.record
@@ -39,6 +41,10 @@ def choose(trainer: Trainer) -> RunRecord:
     if record.max_steps is None and training.max_minutes is not None:
         seconds = max(processes.gather(measure_seconds_per_step(trainer)))
         steps = max(1, int(training.max_minutes * 60 * _SHARE_FOR_UPDATES / seconds))
+        made = record.extensions[-1].from_step if record.extensions else 0
+        if steps <= made:
+            reason = f"{training.max_minutes:g} minutes, from its beginning, are {steps:,} here"
+            raise end_is_past(made, reason, "training.max_minutes")
         trainer.max_steps = min(steps, training.max_steps or steps)
         fewer = f"; training.max_steps asks for {trainer.max_steps:,}" if trainer.max_steps < steps else ""
         console.say(

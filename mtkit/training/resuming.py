@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mtkit.checkpoint.run_folder import RECIPE_NAME, Extension, MicroBatch, RunFolder, RunRecord, find_model
-from mtkit.config.loading import write_recipe
+from mtkit.checkpoint.run_folder import Extension, MicroBatch, RunFolder, RunRecord, find_model
 from mtkit.config.recipe import Recipe
 from mtkit.config.training import TrainingSection
 from mtkit.corpus.store import PreparedCorpus
@@ -51,8 +50,8 @@ def check_start(run: RunFolder, recipe: Recipe) -> None:
         )
 
 
-def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, extend: bool) -> None:
-    """Refuse to resume a run with another recipe or corpus; with `extend`, note its new end.
+def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, extend: bool) -> tuple[RunRecord, Recipe]:
+    """Refuse to resume a run with another recipe or corpus; nothing is written.
 
     What says only how updates are computed may change, and is noted.
 
@@ -61,6 +60,9 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
         recipe: What it is to go on with.
         corpus: The same.
         extend: Whether it may go on to another end than it was started with.
+
+    Returns:
+        What it goes on with, its new end included.
 
     Raises:
         RecipeError: Something differs, or the new end lies behind the run already.
@@ -79,26 +81,22 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
     differing = [(field, text) for field, text in differing if field not in _ADAPTABLE]
     ends = all(field in _ENDS for field, _ in differing)
     checkpoints = run.list_checkpoints()
+    step = run.step_of(checkpoints[-1]) if checkpoints else 0
+    changed = {"training": recipe.training, "decoding": recipe.decoding}  # another one, perhaps, of a finished run
     if not differing:
-        if adapted and not record.is_finished:
-            record = _adapt(record, recipe, run.step_of(checkpoints[-1]) if checkpoints else 0)
-            _write_changed(run, record, recipe)
-            console.warn(f"the run goes on with another {', '.join(adapted)}: results may differ by rounding")
-        return
+        if record.is_finished or not adapted:
+            return record, before
+        console.warn(f"the run goes on with another {', '.join(adapted)}: results may differ by rounding")
+        return _adapt(record, recipe, step), before.model_copy(update=changed)
     if ends and extend and record.is_finished and not checkpoints:
         raise ModelError(
             "the run is finished, and has no checkpoint to go on from",
             at=run.path,
             fix=f"begin a new run with --set training.init_from={run.model}, or --restart this one",
         )
-    step = run.step_of(checkpoints[-1]) if checkpoints else 0
     training = recipe.training
     if ends and training.max_steps is not None and training.max_steps < step:
-        raise RecipeError(
-            f"the run has made {step:,} updates already, and max_steps={training.max_steps:,} is fewer",
-            at="training.max_steps",
-            fix="give a larger number with --extend, or --restart",
-        )
+        raise end_is_past(step, f"max_steps={training.max_steps:,} is fewer", "training.max_steps")
     if not (ends and extend):
         others = ", ".join(text for field, text in differing if not (extend and field in _ENDS))
         fix = "mtkit train --extend lets it go on to the new end" if ends else "use the same settings to resume it"
@@ -123,8 +121,23 @@ def check_same_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, exten
             console.warn(f"the learning rate had come down, and rises to {raised:.2e} for the new end")
     if adapted:
         record = _adapt(record, recipe, step)
-    _write_changed(run, record.model_copy(update=update), recipe)
     console.say(f"extending the run from step {step:,}")
+    return record.model_copy(update=update), before.model_copy(update=changed)
+
+
+def end_is_past(step: int, reason: str, field: str) -> RecipeError:
+    """Return the error of an end that lies behind the run already.
+
+    Args:
+        step: How many updates the run has made.
+        reason: What is fewer.
+        field: Where that was asked for.
+    """
+    return RecipeError(
+        f"the run has made {step:,} updates already, and {reason}",
+        at=field,
+        fix="give a larger number with --extend, or --restart",
+    )
 
 
 def _adapt(record: RunRecord, recipe: Recipe, step: int) -> RunRecord:
@@ -135,14 +148,6 @@ def _adapt(record: RunRecord, recipe: Recipe, step: int) -> RunRecord:
     kept = [old for old in record.micro_batches if old.from_step <= max(step, 1)]
     entry = MicroBatch(from_step=step + 1, tokens=tokens, reason="as the recipe says")
     return record if kept[-1].tokens == tokens else record.model_copy(update={"micro_batches": [*kept, entry]})
-
-
-def _write_changed(run: RunFolder, record: RunRecord, recipe: Recipe) -> None:
-    """Write the record and the recipe with which a run goes on."""
-    # The record first: if a kill comes between, the same command finds the same difference and does this again.
-    run.write_record(record)
-    changed = {"training": recipe.training, "decoding": recipe.decoding}  # another one, perhaps, of a finished run
-    write_recipe(run.read_recipe().model_copy(update=changed), run.path / RECIPE_NAME)
 
 
 def _find_rate(step: int, training: TrainingSection, max_steps: int | None) -> float | None:

@@ -103,34 +103,37 @@ def train_model(
     console.set_silent(not processes.is_main)
     restart = _is_restart(restart)
     with joined(processes, torch_device.type), tolerate_save_requests(), ExitStack() as claims:
+        standing = None
         if processes.is_main:
             check_output(run)
             if run.is_run:
                 claims.enter_context(claimed(run.path))
                 remove_leftovers(run.path)  # of a --restart
-                _check_run(run, recipe, corpus, restart=restart, extend=extend)
+                standing = _check_run(run, recipe, corpus, restart=restart, extend=extend)
             elif extend:
                 console.warn(f"no run stands at {run.path} that --extend could lengthen: a new one begins")
-        is_new = processes.share(restart or not run.is_run)
-        if not is_new and run.is_finished:
+        standing = processes.share(standing)
+        if standing is not None and standing[0].is_finished and run.is_finished:
             return TrainingOutcome(run.model, was_up_to_date=True)
         torch.manual_seed(derive_seed(recipe.training.seed, "weights"))
         model = build_model(parts.config.model)
-        init_fingerprint, told = _initialize(run, model, parts, recipe, is_new)
-        if is_new:
+        init_fingerprint, told = _initialize(run, model, parts, recipe, standing is None)
+        if standing is None:
             record = _build_record(recipe, corpus, corpus_path, torch_device, processes, init_fingerprint)
         else:
-            record, recipe = run.read_record(), run.read_recipe()
+            record, recipe = standing
             announce_changes(record, torch_device, processes)
         trainer = _build_trainer(run, recipe, record, corpus, model, torch_device, processes)
         record = choose(trainer)
         _warn_of_warmup(trainer)
         processes.wait()  # all have read what stands there
-        if processes.is_main and is_new:
+        if processes.is_main and standing is None:
             _write_run(run, recipe, parts, record, restart=restart)
             claims.enter_context(claimed(run.path))
         elif processes.is_main:
+            # The record first: if a kill comes between, the same command finds the same difference and does this again.
             run.write_record(record)
+            write_recipe(recipe, run.path / RECIPE_NAME)
         processes.wait()
         exit_code = trainer.train([*told, _describe(trainer, corpus)])
         if exit_code is not None:
@@ -147,12 +150,18 @@ def _is_restart(is_asked: bool) -> bool:
     return is_asked
 
 
-def _check_run(run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, *, restart: bool, extend: bool) -> None:
-    """Refuse to replace a run, or to go on with it, where that would be a mistake."""
+def _check_run(
+    run: RunFolder, recipe: Recipe, corpus: PreparedCorpus, *, restart: bool, extend: bool
+) -> tuple[RunRecord, Recipe] | None:
+    """Refuse to replace a run, or to go on with it, where that would be a mistake.
+
+    Returns:
+        What the run goes on with; None where it is replaced.
+    """
     if restart:
         check_start(run, recipe)
-    else:
-        check_same_run(run, recipe, corpus, extend)
+        return None
+    return check_same_run(run, recipe, corpus, extend)
 
 
 def _with_a_stop(recipe: Recipe) -> Recipe:

@@ -148,6 +148,16 @@ def test_of_steps_and_minutes_the_fewer_updates_count(corpus_path, make_recipe, 
 # Text that would stop it later.
 
 
+def test_minutes_that_are_over_extend_nothing(run, corpus_path, make_recipe):
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    recipe = make_recipe("training.max_steps=null", "training.max_minutes=0.000001")
+    with pytest.raises(RecipeError, match="made 5 updates already, and 1e-06 minutes, from its beginning, are 1 here"):
+        train(corpus_path, recipe, run.path, extend=True)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+    assert run.is_finished
+    assert train(corpus_path, recipe, run.path, restart=True).read_record().max_steps == 1
+
+
 def test_validation_text_without_translations_is_refused(corpus_path, make_recipe, tmp_path):
     folder = corpus_path.parent
     for side in ("en", "de"):
