@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +34,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
         try:
             save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path, metadata)
         except SafetensorError as exc:
-            raise OSError(None, str(exc)) from exc
+            raise _name_refusal(str(exc)) from exc
         path.chmod(mode)
 
 
@@ -105,6 +107,14 @@ def check_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
                 at=path,
                 fix="use the files of one model",
             )
+
+
+def _name_refusal(text: str) -> OSError:
+    """Return the refusal of the system that safetensors speaks of, with its number where that is one of errno's."""
+    found = re.search(r"([^:]+) \(os error (\d+)\)", text)
+    if found is None or os.name == "nt":
+        return OSError(None, text)
+    return OSError(int(found[2]), found[1].strip())
 
 
 def _not_safetensors(path: Path, reason: str) -> ModelError:

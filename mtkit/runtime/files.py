@@ -37,7 +37,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield temporary
             _sync_tree(temporary)
             _swap(temporary, path)
-    except BaseException:
+    except BaseException as exc:
+        if isinstance(exc, OutputError) and exc.at is not None:
+            exc.at = exc.at.replace(str(temporary), str(path))  # where it would have stood
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 

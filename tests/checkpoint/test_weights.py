@@ -1,3 +1,4 @@
+import errno
 import os
 import pickle
 
@@ -7,6 +8,7 @@ import torch
 from mtkit.checkpoint.averaging import average_weights
 from mtkit.checkpoint.weights import load_weights, read_shapes, read_tensors, write_tensors
 from mtkit.errors import ModelError, OutputError
+from mtkit.runtime.files import atomic_folder
 
 
 @pytest.fixture
@@ -32,6 +34,20 @@ def test_who_may_read_weights_is_what_the_umask_says(tmp_path, umask):
     finally:
         os.umask(before)
     assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_of_a_refusal_of_the_system_one_learns_what_to_do(tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        with pytest.raises(OutputError) as refused, atomic_folder(tmp_path / "made") as folder:
+            write_tensors({"a": torch.zeros(1 << 19)}, folder / "a.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert refused.value.message == f"cannot write: {os.strerror(errno.EFBIG)}"
+    assert refused.value.fix.startswith("free space there")
+    assert refused.value.at == str(tmp_path / "made" / "a.safetensors")
 
 
 def test_truncated_weights_are_told(weights):
