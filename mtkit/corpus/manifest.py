@@ -59,7 +59,7 @@ class Manifest(_Record):
     `request` says what was asked for: the settings, and the hash of every input in place of its path. `dropped` counts
     training pairs by reason, `repaired` lines of any split by what was replaced in them, and `noted` what was seen and
     kept. `warnings` are sentences for a person. `corpora` names every corpus that pairs come from, those of validation
-    and test included.
+    and test included. `file_hashes` are SHA-256; a corpus of an earlier version has none.
     """
 
     format: Literal["mtkit prepared corpus"] = "mtkit prepared corpus"
@@ -81,6 +81,7 @@ class Manifest(_Record):
     corpus: dict[str, Any]
     vocabulary: dict[str, Any]
     file_bytes: dict[str, int]
+    file_hashes: dict[str, str] = {}
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -108,9 +108,10 @@ def _write_manifest(
     """Describe what stands in the folder."""
     files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
     resolved = corpus.model_copy(update={"source_language": languages[0], "target_language": languages[1]})
+    hashes = {name: hash_file(folder / name) for name in files}
     manifest = Manifest(
         mtkit_version=__version__,
-        fingerprint=_fingerprint(folder, files),
+        fingerprint=_fingerprint(hashes),
         source_language=languages[0],
         target_language=languages[1],
         pairs_read=findings.pairs_read,
@@ -126,6 +127,7 @@ def _write_manifest(
         corpus=resolved.model_dump(mode="json"),
         vocabulary=vocabulary.model_dump(mode="json"),
         file_bytes={name: (folder / name).stat().st_size for name in files},
+        file_hashes=hashes,
     )
     write_manifest(manifest, folder)
 
@@ -248,9 +250,6 @@ def _write_held_out(encoder: Encoder, writer: SplitWriter, held_out: HeldOut) ->
             encoder.write(writer, batch.slice(first, CHUNK_PAIRS))
 
 
-def _fingerprint(folder: Path, files: list[str]) -> str:
-    """Return a hash of all files."""
-    digest = hashlib.sha256()
-    for name in files:
-        digest.update(f"{name} {hash_file(folder / name)}\n".encode())
-    return digest.hexdigest()
+def _fingerprint(hashes: Mapping[str, str]) -> str:
+    """Return a hash of all files, by theirs."""
+    return hashlib.sha256("".join(f"{name} {value}\n" for name, value in hashes.items()).encode()).hexdigest()

@@ -15,11 +15,14 @@ import pyarrow as pa
 from mtkit.corpus.manifest import Manifest, read_manifest
 from mtkit.corpus.tokenizer import Tokenizer, load_tokenizers
 from mtkit.errors import DataError
+from mtkit.runtime.files import hash_file
 
 SplitName = Literal["train", "valid", "test"]
 HeldOutName = Literal["valid", "test"]
 HELD_OUT: tuple[HeldOutName, ...] = ("valid", "test")
 Ids = npt.NDArray[np.int32]
+# Files are read to be verified, the small ones first, as long as they hold no more than this together: about a second.
+_VERIFIED_BYTES = 512 << 20
 Codes = npt.NDArray[np.unsignedinteger[Any]]
 
 
@@ -156,6 +159,26 @@ class PreparedCorpus:
                     fix="prepare the corpus again",
                 )
         return cls(path, manifest, *load_tokenizers(path))
+
+    def verify(self) -> None:
+        """Compare the files with the hashes that were noted when they were written.
+
+        Of a large corpus these are the vocabulary and the validation and test text; the size of every file is compared
+        by `load`.
+
+        Raises:
+            DataError: A file has changed since.
+        """
+        left = _VERIFIED_BYTES
+        for name, size in sorted(self.manifest.file_bytes.items(), key=lambda entry: entry[1]):
+            left -= size
+            wanted = self.manifest.file_hashes.get(name)
+            if left >= 0 and wanted is not None and hash_file(self.path / name) != wanted:
+                raise DataError(
+                    "a file of the prepared corpus has changed since it was written",
+                    at=self.path / name,
+                    fix="restore it from a copy, or prepare the corpus again with --overwrite",
+                )
 
     @property
     def fingerprint(self) -> str:

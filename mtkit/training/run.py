@@ -105,6 +105,7 @@ def train_model(
     with joined(processes, torch_device.type), tolerate_save_requests(), ExitStack() as claims:
         standing = None
         if processes.is_main:
+            corpus.verify()
             check_output(run)
             if run.is_run:
                 claims.enter_context(claimed(run.path))

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mtkit.corpus import pipeline
+from mtkit.corpus import pipeline, store
 from mtkit.corpus import writer as writer_module
 from mtkit.corpus.manifest import FORMAT_VERSION, is_prepared_corpus
 from mtkit.corpus.prepare import prepare_corpus
@@ -165,6 +165,23 @@ def test_damaged_files(folder):
     shard.unlink()
     with pytest.raises(DataError, match="missing"):
         PreparedCorpus.load(folder)
+
+
+def test_of_a_large_corpus_the_small_files_are_verified(prepared, monkeypatch):
+    sizes = sorted(prepared.manifest.file_bytes.values())
+    monkeypatch.setattr(store, "_VERIFIED_BYTES", sum(sizes[:-1]))
+    largest = max(prepared.manifest.file_bytes, key=prepared.manifest.file_bytes.get)
+    for name in prepared.manifest.file_bytes:
+        path = prepared.path / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        if name == largest:
+            prepared.verify()
+        else:
+            with pytest.raises(DataError, match="has changed"):
+                prepared.verify()
+        path.write_bytes(content)
+    prepared.verify()
 
 
 def test_damaged_vocabulary(folder):

@@ -158,6 +158,23 @@ def test_minutes_that_are_over_extend_nothing(run, corpus_path, make_recipe):
     assert train(corpus_path, recipe, run.path, restart=True).read_record().max_steps == 1
 
 
+@pytest.mark.parametrize("name", ["train/data-00000.arrow", "shared.spm", "valid.source.txt"])
+def test_text_that_was_changed_in_place_is_refused(run, corpus_path, make_recipe, tmp_path, name):
+    corpus = shutil.copytree(corpus_path, tmp_path / "corpus")
+    path = corpus / name
+    content = path.read_bytes()
+    changed = bytearray(content)
+    changed[len(changed) // 2] ^= 16
+    path.write_bytes(changed)
+    unfinish(run)
+    for output in (run.path, tmp_path / "new"):
+        with pytest.raises(DataError, match="has changed since it was written") as refused:
+            train(corpus, make_recipe("training.max_steps=5"), output)
+        assert refused.value.at == str(path)
+    path.write_bytes(content)
+    assert train(corpus, make_recipe("training.max_steps=5"), run.path).is_finished
+
+
 def test_validation_text_without_translations_is_refused(corpus_path, make_recipe, tmp_path):
     folder = corpus_path.parent
     for side in ("en", "de"):
