@@ -19,7 +19,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 EXIT_BUG = 1
 EXIT_INTERRUPTED = 130
@@ -37,6 +39,7 @@ class MtkitError(Exception):
     """
 
     exit_code: int = EXIT_BUG
+    is_of_all: bool = False  # whether all processes that work together raise it
 
     def __init__(
         self, message: str, *, fix: str, at: str | Path | None = None, also: tuple[MtkitError, ...] = ()
@@ -46,6 +49,9 @@ class MtkitError(Exception):
         self.at = None if at is None else str(at)
         self.fix = fix
         self.also = also
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), fix=self.fix, at=self.at, also=self.also), (self.message,)
 
     def __str__(self) -> str:
         lines = [f"error: {self.message}"]
@@ -59,6 +65,7 @@ class RecipeError(MtkitError):
     """A recipe, a flag or an argument is wrong."""
 
     exit_code = 2
+    is_of_all = True
 
 
 class DataError(MtkitError):

@@ -210,8 +210,8 @@ def flush_output() -> None:
 
 
 def _print_error(error: MtkitError) -> int:
-    # A recipe is wrong in all processes alike: of those that torchrun started on a machine, the first one tells.
-    if not (isinstance(error, RecipeError) and os.environ.get("LOCAL_RANK", "0") != "0"):
+    # Of the processes that torchrun started on a machine, the first one tells.
+    if not (error.is_of_all and os.environ.get("LOCAL_RANK", "0") != "0"):
         _tell(str(error))
     return error.exit_code
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from mtkit.errors import DeviceError, first_line
+from mtkit.errors import DeviceError, MtkitError, first_line
 
 T = TypeVar("T")
 
@@ -19,6 +20,7 @@ T = TypeVar("T")
 # two meetings (planning the batches of an epoch, writing a checkpoint).
 _LONGEST_WAIT = timedelta(minutes=30)
 _POLL_SECONDS = 0.02
+_ERROR = "mtkit/error"  # where the main process leaves what ended it, for the others
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def joined(processes: Processes, device_type: str) -> Iterator[None]:
     """Connect the processes while a block runs: gloo for what lies in main memory, NCCL between GPUs.
 
     Raises:
+        MtkitError: That of the main process, in those that thereby lost it.
         DeviceError: Another process is gone, or cannot be reached.
     """
     if processes.count == 1:
@@ -106,15 +109,24 @@ def joined(processes: Processes, device_type: str) -> Iterator[None]:
     from torch import distributed
     from torch.distributed.rendezvous import rendezvous
 
+    store: Any = None
     backend = "cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo"
     try:
         store, rank, count = next(rendezvous("env://", timeout=_LONGEST_WAIT))
         store = distributed.PrefixStore(_meet(store, processes), store)  # type: ignore[attr-defined]
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_LONGEST_WAIT)
         yield
+    except MtkitError as exc:
+        if processes.is_main:
+            with suppress(RuntimeError):  # the launcher, who keeps the store, may be gone
+                store.set(_ERROR, pickle.dumps(exc))
+        raise
     except (RuntimeError, ConnectionError) as exc:
         if not _is_loss_of_a_process(exc):
             raise
+        error = _read_error(store)
+        if error is not None:
+            raise error from exc
         raise DeviceError(
             f"another of the {processes.count} processes is gone: {first_line(exc)[:200]}",
             at=f"process {processes.rank}",
@@ -124,6 +136,16 @@ def joined(processes: Processes, device_type: str) -> Iterator[None]:
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def _read_error(store: Any) -> MtkitError | None:
+    """Return the error that ended the main process, where it left one."""
+    with suppress(RuntimeError):
+        if store is not None and store.check([_ERROR]):
+            error: MtkitError = pickle.loads(store.get(_ERROR))
+            error.is_of_all = True
+            return error
+    return None
 
 
 def _meet(store: Any, processes: Processes) -> str:

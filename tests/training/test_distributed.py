@@ -158,4 +158,23 @@ def test_a_mistake_is_told_once(corpus_path, make_recipe, tmp_path):
     said, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     assert said.count("training.seed (1 there, 5 now)") == 1
+    assert "is gone" not in said
     assert "bug in mtkit" not in said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+def test_a_disk_that_is_full_for_the_first_process_is_told_once(corpus_path, make_recipe, tmp_path):
+    import resource
+
+    write_recipe(make_recipe("model.d_ff=8192"), tmp_path / "r.yaml")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        arguments = ["-m", "mtkit", "train", tmp_path / "r.yaml", "--corpus", corpus_path, "--threads", 1]
+        process = torchrun(2, *arguments, "-o", tmp_path / "run", wait=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert said.count("error: cannot write: File too large") == 1
+    assert "is gone" not in said
