@@ -37,7 +37,8 @@ def hash_normalized(lines: list[str]) -> Hashes:
         `(lines,)` uint64.
     """
     visible = remove_invisible("\n".join(lines)).split("\n")
-    text = _encode(map(str.casefold, map(_nfkc, visible))).replace(b"\t", b" ")
+    # Folding takes characters apart that have no other case (ΐ), so it is followed by another normalisation.
+    text = _encode(map(_nfkc, map(str.casefold, map(_nfkc, visible)))).replace(b"\t", b" ")
     while b"  " in text:
         text = text.replace(b"  ", b" ")
     return _hash(text.replace(b" \n", b"\n").replace(b"\n ", b"\n").strip(b" "), len(lines))

@@ -13,6 +13,8 @@ from mtkit.corpus.hashing import hash_normalized, hash_pairs, is_among
         ("ﬁx", "fix"),
         ("№ 5 costs 3 ㎅", "no 5 costs 3 kb"),
         ("e\u0301", "É"),
+        ("πρωτεΐνη", "πρωτεΐνη".upper()),
+        ("ǰ", "J\u030c"),
         ("a\tb", "a b"),
         ("", " \u3000"),
         ("", "\u200b \ufeff"),
