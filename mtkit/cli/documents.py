@@ -102,9 +102,7 @@ def _compare_languages(options: DocumentOptions, config: ModelFolderConfig) -> N
 
 
 def _read(file: Path | None) -> bytes:
-    from mtkit.corpus.text_files import open_bytes, standard_input
+    from mtkit.corpus.text_files import open_bytes
 
-    if file is None:
-        return standard_input().read()
     with open_bytes(file) as (stream, _):
         return stream.read()

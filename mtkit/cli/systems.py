@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mtkit.cli.models import load_translator, read_config, warn_of_missing_tag
 from mtkit.config.decoding import DecodingSection
-from mtkit.corpus.text_files import read_lines, standard_input, strip_compression
+from mtkit.corpus.text_files import read_lines, strip_compression
 from mtkit.errors import DataError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
@@ -60,7 +60,7 @@ def read_system(
         DeviceError: The device is absent.
     """
     if name == STANDARD_INPUT:
-        return System(name, _read_standard_input())
+        return System(name, read_lines(None))
     path = Path(name)
     if not path.is_dir():
         return System(name, read_lines(path))
@@ -116,11 +116,3 @@ def save_hypotheses(systems: Sequence[System], folder: Path) -> None:
             name = f"{stem}-{count}.txt"
         taken.add(name)
         write_lines(system.hypotheses, folder / name)
-
-
-def _read_standard_input() -> list[str]:
-    try:
-        text = standard_input().read().decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise DataError("not UTF-8", at="standard input", fix="convert the text to UTF-8") from exc
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []

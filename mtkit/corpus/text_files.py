@@ -55,8 +55,10 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path | None) -> list[str]:
     """Read a text file, plain or compressed, into memory; only a line feed ends a line, CR LF counts as one.
+
+    None is standard input.
 
     Raises:
         DataError: The file is missing, empty, damaged, binary, or not UTF-8; with its line.
@@ -65,22 +67,23 @@ def read_lines(path: Path) -> list[str]:
 
 
 def iter_line_chunks(
-    path: Path, chunk_lines: int, report_share: Callable[[float], None] = lambda share: None
+    path: Path | None, chunk_lines: int, report_share: Callable[[float], None] = lambda share: None
 ) -> Iterator[list[str]]:
     """Yield the lines of a text file in lists of `chunk_lines`, the last one shorter; only a line feed ends a line.
 
     Args:
-        path: The file; `.gz`, `.bz2`, `.xz` and `.zst` are decompressed.
+        path: The file; `.gz`, `.bz2`, `.xz` and `.zst` are decompressed. None for standard input.
         chunk_lines: Lines in a chunk.
-        report_share: Is told what share of the file has been read.
+        report_share: Is told what share of the file has been read; of a pipe, 0.
 
     Raises:
         DataError: The file is missing, empty, damaged, binary, or not UTF-8; with its line.
     """
+    name = _name(path)
     lines: list[str] = []
     done = 0
     for block in _iter_blocks(path, report_share):
-        lines += _decode(block, path, done + len(lines)).split("\n")[:-1]
+        lines += _decode(block, name, done + len(lines)).split("\n")[:-1]
         first = 0
         while len(lines) - first >= chunk_lines:
             yield lines[first : first + chunk_lines]
@@ -90,19 +93,22 @@ def iter_line_chunks(
     if lines:
         yield lines
     elif done == 0:
-        raise DataError("the file is empty", at=path, fix="give a file with one sentence a line")
+        raise DataError("the file is empty", at=name, fix="give a file with one sentence a line")
 
 
-def _iter_blocks(path: Path, report_share: Callable[[float], None]) -> Iterator[bytes]:
+def _name(path: Path | None) -> str:
+    return "standard input" if path is None else str(path)
+
+
+def _iter_blocks(path: Path | None, report_share: Callable[[float], None]) -> Iterator[bytes]:
     """Yield the bytes of a file in blocks that end with a line feed; one is added where the file has none."""
-    with open_bytes(path) as (stream, tell):
-        size = max(1, path.stat().st_size)
+    with open_bytes(path) as (stream, find_share):
         rest = b""
         first = True
         while block := stream.read(_BLOCK_BYTES):
             if first:
                 first = False
-                refuse_foreign(block, path)
+                refuse_foreign(block, _name(path))
                 block = block.removeprefix(b"\xef\xbb\xbf")
             whole, feed, tail = block.rpartition(b"\n")
             if feed:
@@ -112,34 +118,39 @@ def _iter_blocks(path: Path, report_share: Callable[[float], None]) -> Iterator[
                 rest += block
             if len(rest) > _MAX_LINE_BYTES:
                 raise DataError(
-                    f"a line of more than {_MAX_LINE_BYTES >> 20} MB", at=path, fix="give one sentence a line"
+                    f"a line of more than {_MAX_LINE_BYTES >> 20} MB", at=_name(path), fix="give one sentence a line"
                 )
-            report_share(tell() / size)
+            report_share(find_share())
         if rest:
             yield rest + b"\n"
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
-    """Open a file for reading, with a function that tells how many of its own bytes have been read.
+def open_bytes(path: Path | None) -> Iterator[tuple[IO[bytes], Callable[[], float]]]:
+    """Open a file for reading, with a function that tells what share of it has been read: of a pipe, 0.
 
     Args:
-        path: The file; `.gz`, `.bz2`, `.xz` and `.zst` are decompressed.
+        path: The file; `.gz`, `.bz2`, `.xz` and `.zst` are decompressed. None for standard input, which stays open.
 
     Raises:
         DataError: The file is missing or damaged, or reading it fails inside the block.
     """
+    name = _name(path)
     try:
+        if path is None:
+            yield standard_input(), lambda: 0.0
+            return
         with path.open("rb") as raw, _decompressed(raw, path) as stream:
-            yield stream, raw.tell
+            size = max(1, path.stat().st_size)
+            yield stream, (lambda: raw.tell() / size) if raw.seekable() else lambda: 0.0
     except FileNotFoundError as exc:
-        raise DataError("no such file", at=path, fix="check the path") from exc
+        raise DataError("no such file", at=name, fix="check the path") from exc
     except IsADirectoryError as exc:
-        raise DataError("a folder, not a file", at=path, fix="give a file") from exc
+        raise DataError("a folder, not a file", at=name, fix="give a file") from exc
     except _damage() as exc:
-        raise DataError(f"the compressed file is damaged: {exc}", at=path, fix="fetch or compress it again") from exc
+        raise DataError(f"the compressed file is damaged: {exc}", at=name, fix="fetch or compress it again") from exc
     except OSError as exc:
-        raise DataError(f"cannot read the file: {exc.strerror or exc}", at=path, fix="check the file") from exc
+        raise DataError(f"cannot read the file: {exc.strerror or exc}", at=name, fix="check the file") from exc
 
 
 def _decompressed(raw: IO[bytes], path: Path) -> Any:
@@ -193,7 +204,7 @@ def _damage() -> tuple[type[Exception], ...]:
     return known if module is None else (*known, module.ZstdError)
 
 
-def refuse_foreign(block: bytes, path: Path) -> None:
+def refuse_foreign(block: bytes, name: str | Path) -> None:
     """Refuse a file whose first bytes say that it is no text.
 
     Raises:
@@ -201,21 +212,21 @@ def refuse_foreign(block: bytes, path: Path) -> None:
     """
     for mark, (kind, fix) in _FOREIGN_MARKS.items():
         if block.startswith(mark):
-            raise DataError(f"not UTF-8 text but {kind}", at=path, fix=fix)
+            raise DataError(f"not UTF-8 text but {kind}", at=name, fix=fix)
 
 
-def _decode(block: bytes, path: Path, lines_before: int) -> str:
+def _decode(block: bytes, name: str, lines_before: int) -> str:
     """Decode a block, or say which line cannot be."""
     if (position := block.find(b"\0")) >= 0:
         line = lines_before + block.count(b"\n", 0, position) + 1
-        raise DataError("a NUL byte: this is a binary file, or text in UTF-16", at=f"{path}:{line}", fix="give UTF-8")
+        raise DataError("a NUL byte: this is a binary file, or text in UTF-16", at=f"{name}:{line}", fix="give UTF-8")
     try:
         return block.decode("utf-8")
     except UnicodeDecodeError as exc:
         line = lines_before + block.count(b"\n", 0, exc.start) + 1
         raise DataError(
             f"not UTF-8: byte 0x{block[exc.start]:02x}",
-            at=f"{path}:{line}",
+            at=f"{name}:{line}",
             fix="convert the file (iconv -f ENCODING -t UTF-8, with its own, such as CP1252, SHIFT_JIS or GB18030), or "
             "remove the line from both sides",
         ) from exc

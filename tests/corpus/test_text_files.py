@@ -1,12 +1,16 @@
 import bz2
 import gzip
+import io
 import lzma
+import os
+import sys
+import threading
 
 import pytest
 import zstandard
 
 from mtkit.corpus import text_files
-from mtkit.corpus.text_files import iter_line_chunks
+from mtkit.corpus.text_files import iter_line_chunks, read_lines
 from mtkit.errors import DataError, RecipeError
 
 LINES = ["eins", "zwei äöü", "", "vier\u2028x", "fünf\x85y\x0bz", "sechs\r"]
@@ -56,6 +60,44 @@ def test_compressed(tmp_path, suffix):
     shares = []
     assert [line for chunk in iter_line_chunks(path, 4, shares.append) for line in chunk] == LINES * 2
     assert shares[-1] == 1
+
+
+@pytest.mark.parametrize("suffix", ["", *COMPRESSORS])
+def test_a_pipe(tmp_path, suffix):
+    path = tmp_path / f"x.en{suffix}"
+    os.mkfifo(path)
+    content = ("\n".join(LINES) + "\n").encode()
+    writer = threading.Thread(target=path.write_bytes, args=[COMPRESSORS.get(suffix, bytes)(content)], daemon=True)
+    writer.start()
+    shares = []
+    assert [line for chunk in iter_line_chunks(path, 4, shares.append) for line in chunk] == LINES
+    assert set(shares) == {0}
+    writer.join()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfone\r\ntwo",
+        "\n".join(LINES).encode(),
+        b"",
+        b"a\nb\0c\n",
+        b"a\nb\ncaf\xe9\n",
+        gzip.compress(b"a\n"),
+    ],
+)
+def test_standard_input_is_read_as_a_file_is(tmp_path, monkeypatch, content):
+    path = tmp_path / "x.txt"
+    path.write_bytes(content)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    outcomes = []
+    for place in (path, None):
+        try:
+            outcomes.append(read_lines(place))
+        except DataError as exc:
+            outcomes.append(str(exc).replace(str(path), "standard input"))
+    assert outcomes[0] == outcomes[1]
+    assert not sys.stdin.closed
 
 
 @pytest.mark.parametrize("suffix", COMPRESSORS)
