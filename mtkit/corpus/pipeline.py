@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,14 @@ from mtkit.corpus.splitting import Assignment, PairHashes, assign_pairs, find_co
 from mtkit.corpus.spool import Spool
 from mtkit.corpus.store import HELD_OUT, HeldOutName
 from mtkit.corpus.tags import Tags, add_tags, collect_tags, find_tag_ids, find_untagged
-from mtkit.corpus.tokenizer import Tokenizer, learn_tokenizer, load_given_tokenizers, save_tokenizers
+from mtkit.corpus.tokenizer import (
+    Tokenizer,
+    VocabularySizeError,
+    learn_tokenizer,
+    load_given_tokenizers,
+    save_tokenizers,
+)
+from mtkit.corpus.vocabulary_size import explain_size
 from mtkit.corpus.writer import SplitWriter
 from mtkit.errors import DataError, ModelError
 from mtkit.runtime import console
@@ -191,11 +199,17 @@ def _build_tokenizers(
         return source, target
     sides = ("source", "target") if vocabulary.separate else ("both",)
     rows = _sample(train, vocabulary.sample_sentences // (1 if vocabulary.separate else 2))
-    learned = []
-    for side in sides:
-        with console.progress("learning the vocabulary", unit="lines"):
-            section = vocabulary if side == "target" else add_tags(vocabulary, tags)
-            learned.append(learn_tokenizer(spool.iter_lines(side, rows), section))
+
+    def learn(side: str, section: VocabularySection) -> Tokenizer:
+        section = section if side == "target" else add_tags(section, tags)
+        return learn_tokenizer(spool.iter_lines(side, rows), section)
+
+    learners = {side: partial(learn, side) for side in sides}
+    with console.progress("learning the vocabulary", unit="lines"):
+        try:
+            learned = [learn_side(vocabulary) for learn_side in learners.values()]
+        except VocabularySizeError as exc:
+            raise explain_size(vocabulary, learners) from exc
     return learned[0], learned[-1]
 
 

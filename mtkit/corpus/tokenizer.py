@@ -31,14 +31,26 @@ _TRAINING_THREADS = 16
 # Fewer lines are segmented in less time than it takes to start threads for them.
 _LINES_FOR_THREADS = 256
 
-_MIN_SIZE = 16  # as the field `vocabulary.size` has it
-
-# A text that cannot give so many pieces gets as many as it can: most of them are characters.
-_SMALL_TEXT = 400
-
 # SentencePiece leaves longer sentences out of its training in silence, by default from 4192 bytes on. What is too long
 # has been filtered and counted before.
 _MAX_SENTENCE_BYTES = 1 << 30
+
+
+class VocabularySizeError(RecipeError):
+    """A text cannot give a vocabulary of the size asked for.
+
+    Args:
+        size: What was asked for.
+        largest: The most, as SentencePiece says.
+    """
+
+    def __init__(self, size: int, largest: int) -> None:
+        super().__init__(
+            f"this text cannot give a vocabulary of {size:,} pieces: {largest:,} is the most",
+            at="vocabulary.size",
+            fix="give a smaller size",
+        )
+        self.largest = largest
 
 
 class Tokenizer:
@@ -218,7 +230,8 @@ def learn_tokenizer(lines: Iterator[str], section: VocabularySection) -> Tokeniz
         section: Size and kind of the vocabulary.
 
     Raises:
-        RecipeError: The text cannot give a vocabulary of that size, or the settings contradict each other.
+        VocabularySizeError: The text cannot give so many pieces.
+        RecipeError: There is no room for its characters, or the settings contradict each other.
     """
     model = io.BytesIO()
     try:
@@ -265,13 +278,7 @@ def _train(**options: Any) -> None:
 def _explain(message: str, section: VocabularySection) -> RecipeError:
     """Turn SentencePiece's refusal to train into an error of ours."""
     if found := re.search(r"value <= (\d+)", message):
-        largest = int(found[1])
-        return RecipeError(
-            f"this text cannot give a vocabulary of {section.size:,} pieces: {largest:,} is the most, and fewer are "
-            "better: what occurs once teaches nothing",
-            at="vocabulary.size",
-            fix=_suggest(largest, section),
-        )
+        return VocabularySizeError(section.size, int(found[1]))
     if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         smallest = found[1]
         return RecipeError(
@@ -285,15 +292,6 @@ def _explain(message: str, section: VocabularySection) -> RecipeError:
         at="vocabulary",
         fix="change the settings of the vocabulary",
     )
-
-
-def _suggest(largest: int, section: VocabularySection) -> str:
-    """Say how a vocabulary can be had from a text that is too small for the one asked for."""
-    if largest < _MIN_SIZE:
-        return "give more text"
-    more = ", or --set vocabulary.type=bpe, which finds more pieces" if section.type == "unigram" else ""
-    good = largest if largest < _SMALL_TEXT else largest // 4
-    return f"--vocab-size {good}{more}"
 
 
 def needs_two_files(source: Tokenizer, target: Tokenizer) -> bool:

@@ -281,6 +281,15 @@ def test_interrupted_it_leaves_nothing(corpus, vocabulary, tmp_path, monkeypatch
 # What cannot be prepared.
 
 
+def test_separate_vocabularies_that_are_too_large_name_a_size_for_both(corpus, tmp_path):
+    section = VocabularySection(size=5000, separate=True)
+    with pytest.raises(RecipeError, match=r"the most of the source, .* of the target") as caught:
+        prepare_corpus(corpus, section, tmp_path / "out")
+    size = int(caught.value.fix.split()[1])
+    prepared = prepare_corpus(corpus, section.model_copy(update={"size": size}), tmp_path / "out")
+    assert len(prepared.source_tokenizer) == len(prepared.target_tokenizer) == size
+
+
 def test_a_corpus_of_three_lines(write, pairs, vocabulary, tmp_path):
     with pytest.raises(DataError, match="too few clean training pairs, 3"):
         prepare_corpus(CorpusSection(train=[text(write, "t", pairs[:3])]), vocabulary, tmp_path / "out")
