@@ -43,7 +43,9 @@ def align(
     words: Annotated[
         Literal["spaces", "signs"],
         typer.Option(
-            "--words", help="What is linked: what spaces part; or, signs, punctuation marks on their own too."
+            "--words",
+            help="What is linked: what spaces part; or, signs, punctuation marks on their own too, and each character "
+            "of scripts without spaces.",
         ),
     ] = "spaces",
     gold: Annotated[
@@ -104,6 +106,8 @@ def align(
     output = without_standard(output)
     check_places({"the source": source, "the target": target}, {"-o": output})
     pairs, right = _read_pairs(source, target, gold, words)
+    if words == "spaces":
+        _warn_unspaced(pairs)
 
     from mtkit.cli.models import warn_of_missing_tag
     from mtkit.decoding.inference import load_for_inference
@@ -172,6 +176,14 @@ def _read_pairs(
                     fix=f"links count words from 0; if they count words otherwise, --words {other}",
                 )
     return pairs, right
+
+
+def _warn_unspaced(pairs: Sequence[tuple[str, str]]) -> None:
+    from mtkit.decoding.problems import warn_unspaced
+    from mtkit.decoding.splitting import is_unspaced
+
+    num_unspaced = sum(any(map(is_unspaced, pair)) for pair in pairs)
+    warn_unspaced(num_unspaced, "--words signs links characters of such scripts")
 
 
 def _check_count(one: Path, count: int, other: Path, other_count: int) -> None:

@@ -15,8 +15,18 @@ def word_character() -> str:
 
     Without marks Hindi and Thai words, and decomposed letters, would fall apart. It takes some milliseconds, once.
     """
-    marks = "".join(map(chr, filter(_is_mark, range(_END))))
-    return rf"[\w{marks}\U000E0100-\U000E01EF]"
+    return rf"[\w{_marks()}]"
+
+
+@cache
+def mark() -> str:
+    """Return a regular expression of one mark (vowel sign, accent)."""
+    return f"[{_marks()}]"
+
+
+@cache
+def _marks() -> str:
+    return "".join(map(chr, filter(_is_mark, range(_END)))) + "\U000e0100-\U000e01ef"
 
 
 def _is_mark(code: int) -> bool:

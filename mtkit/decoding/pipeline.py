@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from mtkit.decoding.formats import Format, Record
 from mtkit.decoding.output import Output
-from mtkit.decoding.problems import ProblemHandler, warn_undecodable
+from mtkit.decoding.problems import ProblemHandler, warn_undecodable, warn_unspaced
+from mtkit.decoding.splitting import is_unspaced
 from mtkit.decoding.stream import LineStream
 from mtkit.decoding.translation import Kept, Translation, format_links
 from mtkit.decoding.translator import Translator
@@ -104,6 +105,7 @@ def translate_stream(
     if scores is not None:
         scores.write_line(SCORES_HEADER)
     has_begun = False
+    num_unspaced = 0
     for window in stream.iter_windows(translator.window_lines):
         if not has_begun and line_format.has_header:
             header = line_format.take_header(window.pop(0), stream.name)
@@ -122,9 +124,12 @@ def translate_stream(
             if links is not None:
                 _write_links(links, translation)
             summary.add(checked, translation)
+            best = translation.alternatives[0]
+            num_unspaced += best.alignment is not None and (is_unspaced(record.source) or is_unspaced(best.text))
         for one in outputs:
             one.flush()
     warn_undecodable(stream, done="translated")
+    warn_unspaced(num_unspaced, "mtkit align --words signs links characters of such scripts")
     summary.elapsed_seconds = time.monotonic() - started
     return summary
 

@@ -51,6 +51,19 @@ class ProblemHandler:
         return problem
 
 
+def warn_unspaced(num_lines: int, advice: str) -> None:
+    """Warn of lines without spaces, source or target, whose links say little.
+
+    Args:
+        num_lines: How many there are; of none it is not warned.
+        advice: What links more.
+    """
+    if num_lines:
+        console.warn(
+            f"lines written without spaces: {num_lines:,}; links count what stands between spaces as one word: {advice}"
+        )
+
+
 def warn_undecodable(stream: LineStream, done: str) -> None:
     """Warn of the lines of a stream that are not UTF-8; `done` is what was done with them: "translated"."""
     if stream.num_undecodable:

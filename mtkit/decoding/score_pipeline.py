@@ -14,9 +14,13 @@ from mtkit.decoding.output import Output
 from mtkit.decoding.problems import ProblemHandler
 from mtkit.decoding.score_formats import Answers, PairRecord, pair_lines, read_pair
 from mtkit.decoding.scoring import Score, Scorer
+from mtkit.decoding.splitting import UNSPACED
 from mtkit.decoding.stream import LineStream
 from mtkit.errors import DataError
 from mtkit.runtime import console
+
+# In scripts that are written without spaces, words that stand apart have fewer characters on the average.
+_LONGEST_MEAN = 6
 
 
 @dataclass
@@ -29,6 +33,7 @@ class ScoreSummary:
         num_tokens: Target tokens, EOS included.
         num_words: Words of the targets: what stands between white space.
         num_characters: Characters of the targets, inner spaces included.
+        num_unspaced: Of these, those of scripts that are written without spaces.
         num_unknown: Target tokens that the vocabulary does not know.
         num_empty: Pairs with an empty source or target.
         num_long: Pairs that translation would have split, scored whole.
@@ -41,6 +46,7 @@ class ScoreSummary:
     num_tokens: int = 0
     num_words: int = 0
     num_characters: int = 0
+    num_unspaced: int = 0
     num_unknown: int = 0
     num_empty: int = 0
     num_long: int = 0
@@ -56,6 +62,7 @@ class ScoreSummary:
         self.num_tokens += score.num_tokens
         self.num_words += len(score.target.split())
         self.num_characters += len(score.target)
+        self.num_unspaced += len(UNSPACED.findall(score.target))
         self.num_unknown += score.num_unknown
         self.num_empty += not score.target or not source.strip()
         self.num_long += score.num_source_tokens - 1 > max_source_tokens
@@ -72,12 +79,14 @@ class ScoreSummary:
             return math.inf
 
     def build_rows(self) -> list[tuple[str, int, float, float]]:
-        """Return a row for each unit: its name, how many there are, the perplexity, and bits a unit."""
-        units = (
-            ("token, end of sentence included", self.num_tokens),
-            ("word", self.num_words),
-            ("character", self.num_characters),
-        )
+        """Return a row for each unit: its name, how many there are, the perplexity, and bits a unit.
+
+        There is none for words where the text is written without spaces: what stands between them is no word.
+        """
+        units = [("token, end of sentence included", self.num_tokens), ("word", self.num_words)]
+        if 2 * self.num_unspaced > self.num_characters > _LONGEST_MEAN * self.num_words:
+            units.pop()
+        units.append(("character", self.num_characters))
         bits = -self.log_prob / math.log(2)
         return [(name, count, self.perplexity(count), bits / count if count else math.nan) for name, count in units]
 

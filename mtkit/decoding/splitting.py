@@ -26,6 +26,8 @@ UNSPACED = re.compile(
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff9f"
     "\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
 )
+# No word is so long; with punctuation, it is a sentence.
+_UNSPACED_RUN = re.compile(rf"(?:(?!\s){UNSPACED.pattern}){{12}}")
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
@@ -40,6 +42,11 @@ class Part:
 
     text: str
     had_space: bool = False
+
+
+def is_unspaced(text: str) -> bool:
+    """Return whether a text is written without spaces: what stands between white space is more than a word."""
+    return _UNSPACED_RUN.search(text) is not None
 
 
 def split_line(text: str, count_tokens: Callable[[str], int], max_tokens: int) -> list[Part]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import category
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from mtkit.decoding.planning import Planner, Segment
 from mtkit.decoding.request import Request
 from mtkit.decoding.search import search
 from mtkit.decoding.segments import find_pieces
+from mtkit.decoding.splitting import UNSPACED
 from mtkit.errors import DataError, RecipeError
 from mtkit.inspection.attention import Attention, record_attention, select
 from mtkit.inspection.steps import StepWriter, describe_forced
@@ -42,7 +44,8 @@ class Explanation:
         source_tokens: Pieces, with U+2581 for a space, tag and EOS included.
         target_tokens: What the decoder was given: the start symbol, then the target.
         next_tokens: What it was to produce at each: the target, then EOS.
-        source_words: The spans of tokens, first and last, that are a word; symbols are words of their own.
+        source_words: The spans of tokens, first and last, that are a word; symbols, and tokens of scripts that are
+            written without spaces, are words of their own.
         target_words: Likewise, of `target_tokens`.
         attention: All weights.
         alignment: `(target, source)` between tokens of the texts, without symbols; rows have at most the sum 1.
@@ -265,8 +268,10 @@ def _assemble(
     source_pieces = loaded.source_tokenizer.pieces(segment.token_ids)
     target_pieces = loaded.target_tokenizer.pieces(token_ids)
     start, end = segment.num_tags, len(source_pieces) - 1
+    source_texts = spell(loaded.source_tokenizer, segment.token_ids[start:end])
+    target_texts = spell(loaded.target_tokenizer, token_ids)
     source_words = find_words(loaded.source_tokenizer.surfaces(segment.text))
-    target_words = find_words(spell(loaded.target_tokenizer, token_ids))
+    target_words = find_words(target_texts)
     layer = decoding.alignment_layer
     weights = take_step(select(attention.cross, layer), len(token_ids), decoding.alignment_step)[:, start:end]
     tags = [(place, place) for place in range(start)]
@@ -279,8 +284,8 @@ def _assemble(
         source_tokens=source_pieces,
         target_tokens=[*loaded.target_tokenizer.pieces([loaded.model.config.decoder_start_id]), *target_pieces],
         next_tokens=[*target_pieces, *loaded.target_tokenizer.pieces([loaded.model.config.eos_id])],
-        source_words=[*tags, *_find_spans(source_words, start), (end, end)],
-        target_words=[(0, 0), *_find_spans(target_words, 1)],
+        source_words=[*tags, *_find_spans(source_words, source_texts, start), (end, end)],
+        target_words=[(0, 0), *_find_spans(target_words, target_texts, 1)],
         attention=attention,
         alignment=weights,
         links=link_words(weights, source_words, target_words),
@@ -291,12 +296,23 @@ def _assemble(
     )
 
 
-def _find_spans(words: Sequence[int], start: int) -> Words:
-    """Return the first and last token of each word, tokens counted from `start`."""
+def _find_spans(words: Sequence[int], texts: Sequence[str], start: int) -> Words:
+    """Return the first and last token of each word, tokens counted from `start`.
+
+    Of a script that is written without spaces, tokens stay apart.
+    """
     spans: Words = []
-    for place, word in enumerate(words):
-        if place and words[place - 1] == word:
+    left = ""
+    for place, (word, text) in enumerate(zip(words, texts, strict=True)):
+        if place and words[place - 1] == word and not _is_seam(left, text):
             spans[-1] = (spans[-1][0], start + place)
         else:
             spans.append((start + place, start + place))
+        left = text or left  # the other bytes of a character have no text
     return spans
+
+
+def _is_seam(left: str, right: str) -> bool:
+    """Return whether two tokens of a word stay apart: a character of a script without spaces is there, and no mark."""
+    beside = left.strip("▁ ")[-1:] + right[:1]
+    return len(beside) == 2 and UNSPACED.search(beside) is not None and not category(right[0]).startswith("M")

@@ -130,7 +130,7 @@ def _link(
         target_words = find_words_of(pair.target_text, loaded.target_tokenizer.surfaces(pair.target_text), words)
         found.append(
             {
-                setting: link_words(
+                setting: _link_words(
                     take_step(weights[setting.layer][place, :, ends], len(pair.target), setting.step),
                     source_words,
                     target_words,
@@ -139,6 +139,15 @@ def _link(
             }
         )
     return found
+
+
+def _link_words(weights: Tensor, source_words: Sequence[range], target_words: Sequence[range]) -> Links:
+    """Return the links between words; those of a token of several words are the links of all of them."""
+    links = link_words(weights, [words.start for words in source_words], [words.start for words in target_words])
+    sources, targets = (
+        {words.start: words for words in sorted(side, key=len)} for side in (source_words, target_words)
+    )
+    return sorted({(i, j) for source, target in links for i in sources.get(source, (source,)) for j in targets[target]})
 
 
 @torch.inference_mode()

@@ -153,3 +153,23 @@ def test_translate_writes_links_beside_any_format(run, model_folder, write, tmp_
     assert [answer["translation"] for answer in answers] == plain.out.splitlines()
     refused = run(*arguments, "-o", tmp_path / "x", "--alignment-file", tmp_path / "x")
     assert (refused.code, "same file" in refused.err) == (2, True)
+
+
+def test_characters_of_scripts_without_spaces_are_linked_on_demand(align, run, model_folder, write, tmp_path):
+    spaced = write("spaced", ["犬 が 走り ます 。", "a cat"])
+    source, target = write("ja", ["ab犬が走ります。とても速い。", "a cat"]), write("en", ["the dog runs", "a cat"])
+    assert "warning" not in align(spaced, target).err
+    result = align(target, source)
+    warning = "warning: lines written without spaces: 1; links count what stands between spaces as one word: "
+    assert f"{warning}--words signs" in result.err
+    assert {link.split("-")[1] for link in result.out.split("\n")[0].split()} == {"0"}
+    signs = align(target, source, "--words", "signs")
+    assert "warning" not in signs.err
+    assert {int(link.split("-")[1]) for link in signs.out.split("\n")[0].split()} == set(range(14))
+    gold = write("gold", ["0-13", ""])
+    assert align(target, source, "--gold", gold).code == 3
+    assert align(target, source, "--gold", gold, "--words", "signs").code == 0
+    arguments = ["translate", "--model", model_folder, "--device", "cpu", "--threads", "1", "--beam-size", "1", source]
+    assert f"{warning}mtkit align --words signs" in run(*arguments, "--json", "--alignment").err
+    assert f"{warning}mtkit align --words signs" in run(*arguments, "--alignment-file", tmp_path / "links").err
+    assert "without spaces" not in run(*arguments).err

@@ -259,6 +259,24 @@ def test_reading_ahead_is_bounded(load):
     assert len(read) == scorer.window_lines == 32
 
 
+@pytest.mark.parametrize(
+    ("targets", "has_words"),
+    [
+        (["犬が走ります。とても速い。", "はい。"], False),
+        (["犬 が 走り ます 。 とても 速い 。", "はい 。"], True),
+        (["the dog runs, 犬が走ります。", "a cat", ""], True),
+        ([""], True),
+    ],
+)
+def test_perplexity_a_word_needs_words(targets, has_words):
+    summary = ScoreSummary()
+    for target in targets:
+        score = Score(target, ("y", "</s>"), (-1.0, -1.0), num_source_tokens=3)
+        summary.add("x", score, max_source_tokens=10)
+    names = ["token, end of sentence included", *["word"] * has_words, "character"]
+    assert [row[0] for row in summary.build_rows()] == names
+
+
 def test_a_pair_is_long_where_translation_would_split_it():
     for num_source_tokens, is_long in ((10, False), (11, False), (12, True)):  # EOS does not count
         summary = ScoreSummary()

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from mtkit.config.decoding import DecodingSection
+from mtkit.decoding.alignment import find_words
 from mtkit.decoding.translator import Translator
 from mtkit.errors import DataError, ModelError, RecipeError
-from mtkit.inspection.explanation import explain
+from mtkit.inspection.explanation import _find_spans, explain
 
 SENTENCE = "the big dog sees a cat under the house."
 
@@ -142,3 +143,25 @@ def test_what_cannot_be_explained(loaded):
         explain(loaded, SENTENCE, DecodingSection(alignment_layer=2))
     with pytest.raises(ModelError, match="<2fr>"):
         explain(loaded, SENTENCE, DecodingSection(tag="<2fr>"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["▁", "東京", "", "", "タワー", "。"], ["東京", "タワー", "。"]),
+        (["▁the", "▁東京", "T", "ow", "er", ".", "は"], ["the", "東京", "Tower.", "は"]),
+        (["ก", "ำ", "ลั", "ง"], ["ก", "ำ", "ลั", "ง"]),
+        (["ล", "ั", "ง"], ["ลั", "ง"]),
+        (["▁so", "me", "▁", "words"], ["some", "words"]),
+    ],
+)
+def test_tokens_of_scripts_without_spaces_stay_apart(texts, words):
+    spans = _find_spans(find_words(texts), texts, 0)
+    assert ["".join(texts[first : last + 1]).strip("▁") for first, last in spans] == words
+
+
+def test_a_sentence_without_spaces_has_a_row_for_each_character(loaded):
+    found = explain(loaded, "the 犬 が走る。", DecodingSection(tag="<2de>"), target="犬が走ります。")
+    assert found.view("cross")[1] == [*"犬が走ります。", "</s>"]
+    assert found.view("encoder")[1] == ["<2de>", "the", *"犬が走る。", "</s>"]
+    assert {target for _, target in found.links} == {0}  # which count what stands between spaces, as everywhere

@@ -3,12 +3,20 @@
 import weakref
 
 import pytest
+import torch
 
 from mtkit.config.decoding import DecodingSection
 from mtkit.errors import ModelError
 from mtkit.inspection.explanation import explain
 from mtkit.inspection.links import GoldLinks
-from mtkit.inspection.pair_alignment import Setting, align_pairs, find_agreement, list_settings, score_settings
+from mtkit.inspection.pair_alignment import (
+    Setting,
+    _link_words,
+    align_pairs,
+    find_agreement,
+    list_settings,
+    score_settings,
+)
 
 PAIRS = [
     ("the dog runs under the house.", "a cat sees the man"),
@@ -96,3 +104,9 @@ def test_the_best_setting_is_the_one_that_agrees():
     found = find_agreement(links, reverse)
     assert found[Setting(1)] == (Setting(2), 0.5)
     assert found[Setting(2)][1] == 0
+
+
+def test_links_of_a_token_of_several_words_are_links_of_all():
+    weights = torch.tensor([[0.9, 0.1], [0.1, 0.9]])
+    pairs = _link_words(weights, [range(2), range(2, 3)], [range(1), range(1, 4)])
+    assert pairs == [(0, 0), (1, 0), (2, 1), (2, 2), (2, 3)]

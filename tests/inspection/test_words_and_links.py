@@ -26,8 +26,20 @@ def test_words():
     ],
 )
 def test_words_of_tokens(text, surfaces, spaces, signs):
-    assert find_words_of(text, surfaces) == spaces
-    assert find_words_of(text, surfaces, "signs") == signs
+    assert find_words_of(text, surfaces) == [range(word, word + 1) for word in spaces]
+    assert find_words_of(text, surfaces, "signs") == [range(word, word + 1) for word in signs]
+
+
+def test_characters_of_scripts_without_spaces_are_signs():
+    text = "東京タワーは333mです。 กำลัง Tokyo's"
+    assert split_words(text) == text.split()
+    signs = [*"東京タワーは", "333m", *"です。", "ก", "ำ", "ลั", "ง", "Tokyo's"]
+    assert split_words(text, "signs") == signs
+    surfaces = ["東京", "タワー", "は3", "33m", "です。", " ก", "ำลั", "ง", " Tok", "yo's"]
+    found = [(words.start, words.stop) for words in find_words_of(text, surfaces, "signs")]
+    assert found == [(0, 2), (2, 5), (5, 6), (6, 7), (7, 10), (10, 11), (11, 13), (13, 14), (14, 15), (14, 15)]
+    assert [words.start for words in find_words_of(text, surfaces)] == [0] * 5 + [1] * 3 + [2] * 2
+    assert split_words("ab\u3000日", "signs") == ["ab", "日"]
 
 
 def gold(sure, possible=()):
