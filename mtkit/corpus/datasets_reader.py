@@ -55,8 +55,11 @@ def _load(source: TextSource, role: str) -> Any:
     datasets.logging.set_verbosity_error()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     folder = Path(source.dataset)
+    is_saved = (folder / "dataset_dict.json").exists() or (folder / "state.json").exists()
+    if is_saved:
+        _refuse_unused(source)
     try:
-        if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+        if is_saved:
             loaded = datasets.load_from_disk(str(folder))
         else:
             loaded = datasets.load_dataset(
@@ -69,12 +72,28 @@ def _load(source: TextSource, role: str) -> Any:
             )
     except Exception as exc:
         raise _explain(exc, source) from exc
-    return _choose_split(loaded, source, role)
+    if isinstance(loaded, dict):
+        return _choose_split(loaded, source, role)
+    if is_saved and source.split not in (None, str(loaded.split)):
+        raise DataError(
+            "this folder holds one saved data set, without splits", at=source.dataset, fix="leave `split` out"
+        )
+    return loaded
 
 
-def _choose_split(loaded: Any, source: TextSource, role: str) -> Any:
-    if not isinstance(loaded, dict):
-        return loaded
+def _refuse_unused(source: TextSource) -> None:
+    """Refuse what chooses or fetches a part of a data set, where `save_to_disk` has written it as it is."""
+    given = [field for field in ("config", "revision", "data_files", "streaming") if getattr(source, field)]
+    if given:
+        names = ", ".join(f"`{field}`" for field in given)
+        raise DataError(
+            f"this data set was saved with save_to_disk, which knows no {names}",
+            at=source.dataset,
+            fix=f"leave {names} out",
+        )
+
+
+def _choose_split(loaded: dict[str, Any], source: TextSource, role: str) -> Any:
     for name in (source.split,) if source.split else _SPLIT_NAMES[role]:
         if name in loaded:
             return loaded[name]

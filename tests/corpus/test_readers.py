@@ -304,6 +304,26 @@ def test_dataset_saved_to_disk(multi30k_like):
     assert read(dataset=str(multi30k_like), columns=("de", "en"))[0][0] == ("eins", "one")
 
 
+def test_saved_dataset_is_never_another_than_asked_for(multi30k_like):
+    single = str(multi30k_like / "test")
+    for split in ("train[:1]", "banana", "validation"):
+        with pytest.raises(DataError, match="one saved data set, without splits") as caught:
+            read(dataset=single, split=split)
+        assert "`split`" in caught.value.fix
+    with pytest.raises(DataError, match=r"no split 'train\[:1\]'"):
+        read(dataset=str(multi30k_like), split="train[:1]")
+    for name, value in (("config", "de"), ("revision", "main"), ("data_files", "a.json"), ("streaming", True)):
+        for folder in (single, str(multi30k_like)):
+            with pytest.raises(DataError, match=f"save_to_disk, which knows no `{name}`"):
+                read(dataset=folder, **{name: value})
+
+
+def test_saved_dataset_may_be_asked_for_by_its_own_split(tmp_path):
+    rows = {"en": ["one"], "de": ["eins"]}
+    datasets.Dataset.from_dict(rows, split="validation").save_to_disk(tmp_path)
+    assert read("train", dataset=str(tmp_path), split="validation")[0] == [("one", "eins")]
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 def test_dataset_of_files(wmt14_like, tmp_path, monkeypatch, streaming):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
