@@ -17,7 +17,7 @@ from mtkit.corpus.vocab_tokenizer import TABLE_FILE, VocabTokenizer
 from mtkit.errors import ModelError, OutputError
 from mtkit.interop.marian_config import MarianConfig, build_imported_config, read_marian_config
 from mtkit.interop.marian_export import TOKENIZER_NAME
-from mtkit.interop.marian_restore import restore
+from mtkit.interop.marian_restore import restore, restore_tags
 from mtkit.interop.marian_weights import from_marian
 from mtkit.interop.output import write_plain_model
 from mtkit.interop.restricted_weights import read_pickled_tensors
@@ -88,6 +88,7 @@ def import_marian(
         mtkit_version=__version__,
         source_language=source_language or languages[0],
         target_language=target_language or languages[1],
+        tags=restore_tags(folder, tokenizers[0]),
         model=config,
     )
     parts = ModelParts(folder_config, *tokenizers)

@@ -36,6 +36,15 @@ def restore(
     return recorded, weights, plain
 
 
+def restore_tags(folder: Path, tokenizer: Tokenizer) -> list[str | None]:
+    """Return the tags of the model that was exported; none where there is no record, or one of another vocabulary."""
+    tags = (read_record(folder) or {}).get("tags")
+    if not isinstance(tags, list):
+        return []
+    is_known = all(tag is None or (isinstance(tag, str) and tokenizer.find_symbol(tag) is not None) for tag in tags)
+    return tags if is_known else []
+
+
 def _read_recorded(folder: Path) -> ModelConfig | None:
     record = read_record(folder)
     try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # What of `config.json` makes a model another one.
-_COMPARED = ("source_language", "target_language", "model")
+_COMPARED = ("source_language", "target_language", "tags", "model")
 
 
 def refuse_foreign(output: Path, kind: str, is_ours: bool) -> None:

@@ -54,6 +54,7 @@ def write_record(folder: Path, parts: ModelParts, made_from: dict[str, Any], **v
         **versions,
         "source_language": parts.config.source_language,
         "target_language": parts.config.target_language,
+        "tags": parts.config.tags,
         "made_from": made_from,
     }
     write_json(record, folder / RECORD_NAME)

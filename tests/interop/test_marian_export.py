@@ -40,7 +40,7 @@ def tokenizers(draw):
 def make_folder(make_random_model, tokenizers, tmp_path):
     """Return a function that writes a post-norm model of random weights."""
 
-    def make(separate=False, **fields):
+    def make(separate=False, tags=(), **fields):
         source, target = tokenizers if separate else (tokenizers[0], tokenizers[0])
         values = {
             "src_vocab_size": len(source), "tgt_vocab_size": len(target), "d_model": 24, "num_decoder_layers": 1,
@@ -50,7 +50,7 @@ def make_folder(make_random_model, tokenizers, tmp_path):
         with torch.random.fork_rng():
             model = make_random_model(noise=0.2, **values | fields)
         folder_config = ModelFolderConfig(
-            mtkit_version="0", source_language="en", target_language="no", model=model.config
+            mtkit_version="0", source_language="en", target_language="no", tags=list(tags), model=model.config
         )
         parts = ModelParts(folder_config, source, target)
         write_model_folder(tmp_path / "model", parts, unique_weights(model), "# A model\n\nBLEU 12.3\n")
@@ -67,6 +67,8 @@ CASES = {
     "nothing tied": {"tied_embeddings": "none", "output_bias": True},
     "two vocabularies": {"separate": True},
     "two vocabularies, nothing tied": {"separate": True, "tied_embeddings": "none"},
+    "always a tag": {"tags": ["<2de>"]},
+    "never a tag, or one": {"tags": [None, "<2de>"]},
 }
 cases = pytest.mark.parametrize("fields", CASES.values(), ids=CASES)
 
@@ -99,6 +101,23 @@ def test_it_comes_back_bit_for_bit(make_folder, tmp_path, fields):
     back = {path.name: path.read_bytes() for path in (tmp_path / "back").iterdir() if path.name != "README.md"}
     files["config.json"] = files["config.json"].replace(b'"mtkit_version": "0"', b'"mtkit_version": "0.1.0"')
     assert files == back
+
+
+@pytest.mark.parametrize("tags", ["<2de>", ["<2fr>"], [1], None])
+def test_tags_that_the_vocabulary_lacks_are_left_out(make_folder, tmp_path, tags):
+    export_transformers(make_folder(tags=["<2de>"]), tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "mtkit.json").read_text())
+    (tmp_path / "out" / "mtkit.json").write_text(json.dumps(record | {"tags": tags}))
+    assert import_marian(tmp_path / "out", tmp_path / "back", "it").config.tags == []
+
+
+def test_a_model_of_other_tags_is_another_one(make_folder, tmp_path):
+    for name, tags in (("one", ["<2de>"]), ("other", [])):
+        export_transformers(make_folder(tags=tags), tmp_path / name)
+    import_marian(tmp_path / "one", tmp_path / "back", "it")
+    with pytest.raises(RecipeError):
+        import_marian(tmp_path / "other", tmp_path / "back", "it")
+    assert not import_marian(tmp_path / "one", tmp_path / "back", "it").is_new
 
 
 @pytest.mark.parametrize("separate", [False, True])
