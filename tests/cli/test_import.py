@@ -8,6 +8,9 @@ import io
 import json
 import random
 import shutil
+import threading
+from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub
 import pytest
@@ -31,6 +34,10 @@ GERMAN = ["der", "Hund", "Katze", "Mann", "sieht", "läuft", "hier"]
 SHAPE = ["model.d_model=16", "model.d_ff=32", "model.num_heads=2", "model.num_encoder_layers=1",
          "model.num_decoder_layers=1", "model.norm=post", "model.position_layout=split", "model.activation=swish",
          "model.output_bias=true"]  # fmt: skip
+
+
+class ProxyError(Exception):
+    """Stands for errors of the library that huggingface_hub asks through, which are no OSErrors."""
 
 
 def draw(words, count):
@@ -181,11 +188,15 @@ class TestHub:
             cache = tmp_path / "cache"
             cache.mkdir(exist_ok=True)
             for file in copy.iterdir():
-                if file.name in allow_patterns:
+                if any(fnmatch(file.name, pattern) for pattern in allow_patterns):
                     shutil.copy(file, cache)
             return str(cache)
 
+        def list_files(_, name, revision=None):
+            return [file.name for file in copy.iterdir()]
+
         monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+        monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", list_files)
         return asked
 
     def test_a_model_is_fetched(self, run, asked, tmp_path):
@@ -215,12 +226,34 @@ class TestHub:
         assert {revision for _, revision, _ in asked} == {"v1"}
 
     @pytest.mark.parametrize(
+        ("there", "message"),
+        [
+            (None, "no model.safetensors here"),
+            ("tf_model.h5", "no model.safetensors here"),
+            ("model.safetensors.index.json", "the weights lie in several files"),
+        ],
+    )
+    @pytest.mark.parametrize("flags", [[], ["--allow-bin"]])
+    def test_a_pickle_is_spoken_of_only_where_there_is_one(self, run, asked, tmp_path, there, message, flags):
+        (tmp_path / "hub" / "model.safetensors").unlink()
+        if there:
+            (tmp_path / "hub" / there).write_text("{}")
+        result = run("import", "a/b", "-o", tmp_path / "out", *flags)
+        assert result.code == 4
+        assert f"error: {message}" in result.err
+        assert "pytorch_model.bin" not in result.err
+
+    @pytest.mark.parametrize(
         ("error", "message"),
         [
             (RepositoryNotFoundError, "neither a folder here nor a model of the hub"),
             (RevisionNotFoundError, "no revision 'main'"),
             (LocalEntryNotFoundError, "the hub cannot be reached"),
             (ConnectionError, "the hub cannot be reached"),
+            (ValueError, "the hub's answer is not what it should be"),
+            (TypeError, "the hub's answer is not what it should be"),
+            (PermissionError, "the model cannot be fetched: PermissionError"),
+            (ProxyError, "the model cannot be fetched: ProxyError"),
         ],
     )
     def test_what_goes_wrong_is_told_in_a_line(self, run, monkeypatch, tmp_path, error, message):
@@ -231,6 +264,52 @@ class TestHub:
         result = run("import", "a/b", "-o", tmp_path / "out", "--revision", "main")
         assert result.code == 4
         assert message in result.err
+        assert len(result.fixes) == 1
+
+
+class TestRefusingHub:
+    """A server on this machine in the place of the hub, which gives every question the same answer."""
+
+    @pytest.fixture
+    def answer(self, monkeypatch, tmp_path):
+        """Return a function that starts the server."""
+        servers = []
+
+        def start(status, content):
+            class Handler(BaseHTTPRequestHandler):
+                def do_GET(self):
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
+
+                def log_message(self, *_):
+                    pass
+
+            servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+            threading.Thread(target=servers[0].serve_forever, daemon=True).start()
+            monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{servers[0].server_port}")
+            monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+
+        yield start
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+    @pytest.mark.parametrize(
+        ("status", "content", "message"),
+        [
+            (403, b"", "the hub answers with HTTP status 403"),
+            (401, b"", "the hub answers with HTTP status 401"),
+            (200, b"<html>please log in</html>", "the hub's answer is not what it should be"),
+            (200, b'{"id": "a/b", "sha": "0"}', "the hub's answer is not what it should be"),
+        ],
+    )
+    def test_it_is_told_in_a_line(self, run, answer, tmp_path, status, content, message):
+        answer(status, content)
+        result = run("import", "a/b", "-o", tmp_path / "out")
+        assert result.code == 4
+        assert f"error: {message}" in result.err
         assert len(result.fixes) == 1
 
 
