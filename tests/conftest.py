@@ -1,7 +1,9 @@
 import importlib.util
 import os
 import shutil
+import threading
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,47 @@ def open_page(browser):
     for context in contexts:
         context.close()
     assert not problems
+
+
+@pytest.fixture
+def answer_as_hub(monkeypatch, tmp_path):
+    """Return a function that starts a server on this machine in the place of the hub, with an empty cache.
+
+    It gives every question the same answer: status, content and headers.
+    """
+    import datasets
+
+    servers = []
+
+    def start(status, content, headers=()):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                for name, value in [*dict(headers).items(), ("Content-Length", str(len(content)))]:
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(content)
+
+            do_HEAD = do_GET  # noqa: N815, the name is that of http.server
+
+            def log_message(self, *_):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+        template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        monkeypatch.setattr(datasets.config, "HF_ENDPOINT", url)
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture

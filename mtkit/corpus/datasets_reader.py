@@ -14,6 +14,9 @@ from mtkit.corpus.reading import Lines, Reading
 from mtkit.corpus.tables import iter_schema_leaves, read_column
 from mtkit.errors import DataError, first_line
 
+# In the text of what `datasets` raises where it asked the hub in vain.
+_UNANSWERED = "LocalEntryNotFoundError"
+
 # What the splits are called, by what they are for.
 _SPLIT_NAMES = {"train": ("train",), "valid": ("validation", "valid", "dev"), "test": ("test",)}
 
@@ -114,8 +117,17 @@ def _next(batches: Iterator[Any], at: str) -> Any:
 def _explain(exc: Exception, source: TextSource) -> DataError:
     """Turn whatever `datasets` raised into one line with a remedy."""
     at = source.dataset
+    assert at is not None
     message = f"cannot load the data set: {first_line(exc)}"
-    if isinstance(exc, ConnectionError) or "offline" in str(exc).lower():
+    if _is_missing_folder(at):
+        return DataError("no such folder", at=at, fix="check the path, or give a name on the hub: owner/name")
+    if refusal := _find_refusal(exc):
+        return DataError(
+            f"the hub answers with {refusal}",
+            at=at,
+            fix="try again later, check your access (hf auth login), or give a local folder as the data set",
+        )
+    if isinstance(exc, ConnectionError) or "offline" in str(exc).lower() or _UNANSWERED in str(exc):
         return DataError(
             f"cannot reach the data set '{at}' on the hub",
             at=at,
@@ -125,3 +137,22 @@ def _explain(exc: Exception, source: TextSource) -> DataError:
     if isinstance(exc, FileNotFoundError):
         return DataError(message, at=at, fix="check the name of the data set, its revision and data_files")
     return DataError(message, at=at, fix="check config, split, revision and data_files of the data set")
+
+
+def _is_missing_folder(name: str) -> bool:
+    """Return whether a name can only be that of a folder here, and there is none."""
+    is_path = name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1
+    return is_path and "://" not in name and not Path(name).exists()
+
+
+def _find_refusal(exc: Exception) -> str | None:
+    """Return the HTTP status that the hub answered with, and its words; None where that is not what went wrong."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    cause: BaseException | None = exc
+    if _UNANSWERED in str(exc):
+        while cause is not None and not isinstance(cause, HfHubHTTPError):
+            cause = cause.__cause__ or cause.__context__
+    if not isinstance(cause, HfHubHTTPError):
+        return None
+    return f"HTTP status {cause.response.status_code}: {first_line(cause)}"

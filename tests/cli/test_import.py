@@ -8,9 +8,7 @@ import io
 import json
 import random
 import shutil
-import threading
 from fnmatch import fnmatch
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub
 import pytest
@@ -268,33 +266,7 @@ class TestHub:
 
 
 class TestRefusingHub:
-    """A server on this machine in the place of the hub, which gives every question the same answer."""
-
-    @pytest.fixture
-    def answer(self, monkeypatch, tmp_path):
-        """Return a function that starts the server."""
-        servers = []
-
-        def start(status, content):
-            class Handler(BaseHTTPRequestHandler):
-                def do_GET(self):
-                    self.send_response(status)
-                    self.send_header("Content-Length", str(len(content)))
-                    self.end_headers()
-                    self.wfile.write(content)
-
-                def log_message(self, *_):
-                    pass
-
-            servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-            threading.Thread(target=servers[0].serve_forever, daemon=True).start()
-            monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{servers[0].server_port}")
-            monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-
-        yield start
-        for server in servers:
-            server.shutdown()
-            server.server_close()
+    """What is told of a hub that refuses, or of something else in its place."""
 
     @pytest.mark.parametrize(
         ("status", "content", "message"),
@@ -305,8 +277,8 @@ class TestRefusingHub:
             (200, b'{"id": "a/b", "sha": "0"}', "the hub's answer is not what it should be"),
         ],
     )
-    def test_it_is_told_in_a_line(self, run, answer, tmp_path, status, content, message):
-        answer(status, content)
+    def test_it_is_told_in_a_line(self, run, answer_as_hub, tmp_path, status, content, message):
+        answer_as_hub(status, content)
         result = run("import", "a/b", "-o", tmp_path / "out")
         assert result.code == 4
         assert f"error: {message}" in result.err

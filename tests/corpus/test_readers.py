@@ -341,7 +341,38 @@ def test_dataset_faults(multi30k_like, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="cannot tell which columns"):
         read(dataset=str(multi30k_like), languages=(None, None))
     with pytest.raises(DataError, match="cannot load the data set"):
-        read(dataset=str(tmp_path / "nothing" / "here"))
+        read(dataset=str(tmp_path))
+
+
+def test_dataset_that_the_hub_was_asked_for_in_vain(monkeypatch):
+    def fail(*_, **__):
+        raise FileNotFoundError("Couldn't find any data file at a/b. … either: LocalEntryNotFoundError: An error …")
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(DataError, match="cannot reach the data set 'a/b'"):
+        read(dataset="a/b")
+
+
+@pytest.mark.parametrize("name", ["./nope", "../nope", "/nope/nope", "~/nope", "nope/", "no/such/folder"])
+def test_a_folder_that_is_not_there_is_told_as_such(name):
+    with pytest.raises(DataError, match="no such folder") as caught:
+        read(dataset=name)
+    assert caught.value.at == name
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_dataset_that_the_hub_refuses(answer_as_hub, status):
+    answer_as_hub(status, b"")
+    with pytest.raises(DataError, match=f"the hub answers with HTTP status {status}") as caught:
+        read(dataset="bentrevett/multi30k")
+    assert "hf auth login" in caught.value.fix
+
+
+def test_dataset_that_the_hub_lacks(answer_as_hub):
+    answer_as_hub(404, b"", {"X-Error-Code": "RepoNotFound"})
+    with pytest.raises(DataError, match="doesn't exist on the Hub") as caught:
+        read(dataset="bentrevett/multi30k")
+    assert "check the name" in caught.value.fix
 
 
 def test_dataset_when_the_hub_is_out_of_reach(monkeypatch):
