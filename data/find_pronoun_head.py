@@ -161,13 +161,13 @@ def weigh(model: Path, items: Sequence[Item], attention: str) -> list[list[list[
             for item, of_item in zip(batch, recorded, strict=True):
                 units = build_units(item)
                 words = find_words_of(item.english, loaded.source_tokenizer.surfaces(item.english), "signs")
-                keys = [*(units[word] for word in words), units[-1] + 1]
+                keys = [*(units[word.start] for word in words), units[-1] + 1]
                 if attention == "encoder":
                     weights, queries, query = of_item.encoder, keys, units[item.pronoun]
                 else:  # row t is the step that produces token t; the last row produces EOS
                     weights = of_item.cross
                     surfaces = loaded.target_tokenizer.surfaces(item.german)
-                    queries = find_words_of(item.german, surfaces, "signs")
+                    queries = [word.start for word in find_words_of(item.german, surfaces, "signs")]
                     queries = [*queries, queries[-1] + 1]
                     query = item.german_pronoun
                 found.append(join_weights(weights, keys, queries)[:, :, query].tolist())

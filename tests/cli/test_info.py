@@ -108,10 +108,10 @@ def test_a_run_that_is_not_finished(run, experiment, tmp_path):
 def test_of_several_checkpoints_the_best_one_and_what_holds_last(run, experiment, tmp_path):
     folder = RunFolder(shutil.copytree(experiment / "run", tmp_path / "run"))
     shutil.copytree(folder.checkpoint(2), folder.checkpoint(1))
-    state = folder.read_state(folder.checkpoint(1))
+    state = folder.read_state(folder.checkpoint(2))
     better = state.validation.model_copy(update={"step": 1, "loss": 0.0, "bleu": 100.0, "chrf": 100.0})
     state = state.model_copy(update={"step": 1, "validation": better})
-    (folder.checkpoint(1) / "state.json").write_text(state.model_dump_json())
+    folder.write_state(state, folder.checkpoint(1))
     sizes = [MicroBatch(from_step=step, tokens=tokens, reason="memory") for step, tokens in ((1, 64), (2, 32))]
     folder.write_record(folder.read_record().model_copy(update={"micro_batches": sizes}))
     described = json.loads(run("info", folder.path, "--json").out)

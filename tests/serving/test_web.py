@@ -121,7 +121,7 @@ def test_words_that_belong_together_are_marked(client, open_server):
     page.locator("#source").focus()
     page.locator("#source").press("Control+Home")
     page.locator("#source").press("ArrowRight")
-    assert page.locator("#mirror .word.pointed").all_inner_texts() == ["the"]
+    expect(page.locator("#mirror .word.pointed")).to_have_text(["the"])
 
 
 def test_words_are_counted_as_the_server_counts_them(client, open_server):
