@@ -101,6 +101,8 @@ class _Reader:
                 self._read_end(token)
             case _ if self._whole is None and not self._open.is_hidden:
                 self._keep(token, Protected(self._text[token.start : token.end]))
+        if self._whole is None and self._open.is_hidden:
+            self._end_run()  # its slots follow each other without a gap
 
     def _read_text(self, token: Token) -> None:
         is_marked = token.start == 0 and self._text.startswith("\ufeff")

@@ -69,6 +69,18 @@ def test_any_html(laws):
         laws.check_outside(document, text, laws.translate(document, lambda part: f"{part}<p>&amp;"))
 
 
+def test_no_text_is_lost_where_yes_stands_in_no(laws):
+    fragments = [
+        '<b translate="yes">', "</b>", '<p translate="yes">', "</p>", '<picture translate="yes">', "</picture>",
+        "<span class=notranslate>", "</span>", '<div translate="no">', "</div>", "<i>", "</i>", "<!-- -->", "A dog ",
+        "sleeps. ", "It ",
+    ]  # fmt: skip
+    for seed in range(500):
+        text = '<div translate="no">' + laws.build_random(fragments, seed, most=20)
+        changed = laws.translate(laws.check(read_html, text.encode()), str.upper)
+        assert changed.upper().split() == text.upper().split()
+
+
 def test_translation_is_escaped():
     document = read_html(b'<p title="a">b</p>')
     translations = {"a": ("x",), "b": ('1 < 2 & "q"\xa0<b>',)}
