@@ -22,6 +22,7 @@ from mtkit.documents.text_file import decode_text
 
 _CHARSET = re.compile(rb"""<meta\s[^>]{0,200}?charset\s*=\s*["']?\s*([\w:.+-]+)""", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"""^<\?xml\s[^>]{0,100}?encoding\s*=\s*["']([\w:.+-]+)""")
+_XHTML = "http://www.w3.org/1999/xhtml"
 # Attributes that people read, and translate.
 READ_ATTRIBUTES = [
     "alt", "title", "placeholder", "aria-label", "aria-description", "aria-placeholder", "aria-roledescription",
@@ -77,6 +78,7 @@ class _Reader:
         self._language = language
         self._lines = LineNumbers(text)
         self._open = OpenElements()
+        self._is_xhtml = text.startswith(("<?xml", "\ufeff<?xml"))
         self._run: list[Slot] = []
         self._pairs = PairFinder()
         # An inline element that is kept as one: the depth of its parent, its start and what a reader sees of it.
@@ -120,7 +122,10 @@ class _Reader:
                 self._end_run()
         was_hidden = self._open.is_hidden
         is_kept = is_opaque(token.name) or says_no(token)
-        has_content = not (is_void(token.name) or (token.is_closed and self._open.is_in_svg(token.name)))
+        if token.name == "html" and token.attributes.get("xmlns") == _XHTML:
+            self._is_xhtml = True
+        is_xml = self._is_xhtml or self._open.is_in_svg(token.name)
+        has_content = not (is_void(token.name) or (token.is_closed and is_xml))
         depth = self._open.depth
         if has_content:
             self._open.push(token)

@@ -111,7 +111,7 @@ class OpenElements:
         return bool(self._stack) and self._stack[-1].is_foreign
 
     def is_in_svg(self, name: str) -> bool:
-        """Return whether `/>` ends an element: it does so in SVG and MathML only."""
+        """Return whether an element is SVG or MathML, of which `/>` ends one, as in XHTML and not in HTML."""
         return name in {"svg", "math"} or self._find_last(["svg", "math"]) >= 0
 
     def push(self, token: Token) -> None:

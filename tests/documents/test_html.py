@@ -81,6 +81,19 @@ def test_no_text_is_lost_where_yes_stands_in_no(laws):
         assert changed.upper().split() == text.upper().split()
 
 
+@pytest.mark.parametrize(
+    "start", ["<?xml version='1.0'?><html>", '\ufeff<?xml version="1.0"?>', '<html xmlns="http://www.w3.org/1999/xhtml">']
+)
+def test_a_tag_may_end_its_element_in_xhtml_only(laws, start):
+    empty = ["audio", "iframe", "textarea", "script", "code", "div translate='no'", "i class='notranslate'", "p", "b"]
+    for tag in empty:
+        text = f"<p>A dog.</p><{tag} id='x'/><p>A <b>cat</b>.</p>"
+        document = laws.check(read_html, f"{start}{text}".encode())
+        assert laws.read_texts(document) == ["A dog.", "A <b>cat</b>."]
+        assert laws.translate(document, str.upper).endswith("<p>A <b>CAT</b>.</p>")
+    assert laws.read_texts(laws.check(read_html, b"<p>A dog.</p><audio/><p>A cat.</p>")) == ["A dog."]
+
+
 def test_translation_is_escaped():
     document = read_html(b'<p title="a">b</p>')
     translations = {"a": ("x",), "b": ('1 < 2 & "q"\xa0<b>',)}
