@@ -15,7 +15,14 @@ from mtkit.documents.html_tokens import (
     iter_html_slots,
     tokenize_html,
 )
-from mtkit.documents.open_elements import OpenElements, is_inline, is_opaque, is_void, says_no
+from mtkit.documents.open_elements import (
+    OpenElements,
+    has_read_attributes,
+    is_inline,
+    is_opaque,
+    is_void,
+    says_no,
+)
 from mtkit.documents.slots import PairFinder, Slot, collapse_blanks, trim_slots
 from mtkit.documents.spans import Block, LineNumbers, SpanDocument, build_block, build_units
 from mtkit.documents.text_file import decode_text
@@ -40,9 +47,9 @@ def read_html(
     """Read HTML: a page or a fragment, well-formed or not.
 
     A segment is a sentence of a block, or an attribute that people read. Inline elements are protected stretches of
-    their segment. Left as they are: `translate="no"` and class `notranslate`, `code`, `kbd`, `samp`, `var`, `pre`,
-    `ruby`, `script`, `style`, `textarea` and other foreign matter, comments, addresses, every other attribute, `lang`
-    too.
+    their segment. Left as they are: `translate="no"` and class `notranslate`, the content of `code`, `kbd`, `samp`,
+    `var`, `pre`, `ruby`, `script`, `style`, `textarea` and other foreign matter, comments, addresses, every other
+    attribute, `lang` too.
 
     Args:
         content: The file. The encoding is that of its byte order mark, else the charset that it declares, else UTF-8.
@@ -129,17 +136,16 @@ class _Reader:
         depth = self._open.depth
         if has_content:
             self._open.push(token)
+        is_left = was_hidden and self._open.is_hidden
+        is_in_menu = token.name == "track" and not self._open.is_refused  # a video's, of which the content is left
+        if has_read_attributes(token) and (is_in_menu or not is_left):
+            self.blocks += _find_attribute_blocks(self._text, token, self._lines)
         if self._whole is not None:
-            if not was_hidden and not is_kept:  # a picture has a description
-                self.blocks += _find_attribute_blocks(self._text, token, self._lines)
             return
         if not is_inline(token.name):
             self._end_run()
-        if was_hidden and self._open.is_hidden:
             return
-        if not is_kept:
-            self.blocks += _find_attribute_blocks(self._text, token, self._lines)
-        if not is_inline(token.name):
+        if is_left:
             return
         if (is_kept or token.name == "picture") and has_content:
             self._whole = (depth, token.start)

@@ -16,7 +16,7 @@ from typing import Any
 from mtkit.documents.document import Protected
 from mtkit.documents.footnotes import join_footnote_marks
 from mtkit.documents.html_tokens import tokenize_html
-from mtkit.documents.open_elements import is_foreign, is_opaque, is_void, says_no
+from mtkit.documents.open_elements import has_read_attributes, is_foreign, is_opaque, is_void, says_no
 from mtkit.documents.slots import PairFinder, Slot, collapse_blanks, iter_text_slots
 from mtkit.runtime.extras import import_extra
 
@@ -45,8 +45,7 @@ class Run:
         start: Its first character.
         end: The character after its last.
         alts: Slots of the descriptions of images in it.
-        tags: The start tags of HTML in it, each with its first character, but for those that are left as they are with
-            their content.
+        tags: The start tags of HTML in it, each with its first character, but for those whose attributes are left.
         html: Of a block of HTML its text. In this one as in those of tags, spaces stand in place of quote marks.
     """
 
@@ -224,8 +223,8 @@ class _RunBuilder:
                 shown = _find_shown(events[index:last])
                 whole = Protected(self._text[event.start : events[last].end], shown=shown)
                 self._keep(whole, event.start, events[last].end)
-                if _PICTURE.match(event.value) and not _is_kept(event.value, "picture"):
-                    self._find_tags(events[index:last])
+                if not _is_refused(event.value):
+                    self._find_tags(events[index:last] if _PICTURE.match(event.value) else [event])
                 index = last
             else:
                 self._read_event(event)
@@ -321,7 +320,7 @@ class _RunBuilder:
         """Note the start tags whose attributes people read."""
         for event in events:
             match = _TAG.match(event.value) if event.kind == "InlineHtml" else None
-            if match and not match[1] and not _is_kept(event.value, match[2].lower()):
+            if match and not match[1] and has_read_attributes(tokenize_html(event.value)[0]):
                 self.tags.append((event.start, _hide_marks(self._text[event.start : event.end], event.value)))
 
     def _read_whole(self, event: _Event, inside: list[_Event]) -> None:
@@ -397,4 +396,8 @@ def _find_shown(events: list[_Event]) -> str:
 
 
 def _is_kept(tag: str, name: str) -> bool:
-    return is_opaque(name) or ("translate" in tag.lower() and says_no(tokenize_html(tag)[0]))
+    return is_opaque(name) or _is_refused(tag)
+
+
+def _is_refused(tag: str) -> bool:
+    return "translate" in tag.lower() and says_no(tokenize_html(tag)[0])

@@ -29,6 +29,8 @@ _FOREIGN = frozenset({
     "script", "style", "svg", "math", "template", "object", "iframe", "noembed", "noframes", "canvas", "audio",
     "video", "xmp", "rp", "rt", "rtc",
 })  # fmt: skip
+# What no reader sees: the titles of styles are names.
+_UNSEEN = frozenset({"script", "style", "template"})
 # Elements that end by themselves where another one starts, and those beyond which they do not.
 _ENDS = {
     **dict.fromkeys(["dt", "dd"], (frozenset({"dt", "dd"}), frozenset({"dl"}))),
@@ -70,6 +72,11 @@ def is_foreign(name: str) -> bool:
     return name in _FOREIGN
 
 
+def has_read_attributes(token: Token) -> bool:
+    """Return whether people read attributes of an element in the document's language, if its parent is translated."""
+    return token.name not in _UNSEEN and not says_no(token)
+
+
 def says_no(token: Token) -> bool:
     """Return whether a tag's attributes say that it is not to be translated."""
     value = token.attributes.get("translate")
@@ -81,7 +88,7 @@ def says_no(token: Token) -> bool:
 @dataclass(frozen=True)
 class _Element:
     name: str
-    is_hidden: bool
+    is_refused: bool  # for the attributes that say so
     is_locked: bool  # translate="yes" inside does not count
     is_foreign: bool
 
@@ -103,7 +110,12 @@ class OpenElements:
     @property
     def is_hidden(self) -> bool:
         """Whether text here is left as it is."""
-        return bool(self._stack) and self._stack[-1].is_hidden
+        return bool(self._stack) and (self._stack[-1].is_locked or self._stack[-1].is_refused)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether attributes say that what is here is not to be translated."""
+        return bool(self._stack) and self._stack[-1].is_refused
 
     @property
     def is_foreign(self) -> bool:
@@ -119,14 +131,14 @@ class OpenElements:
         above = self._stack[-1] if self._stack else _Element("", False, False, False)
         is_own = is_opaque(token.name)
         is_locked = above.is_locked or is_own or (says_no(token) and is_inline(token.name))
-        is_hidden = is_locked or above.is_hidden or says_no(token)
+        is_refused = above.is_refused or says_no(token)
         if not is_locked and token.attributes.get("translate", "no").strip().lower() in {"yes", ""}:
-            is_hidden = False
+            is_refused = False
         is_unseen = above.is_foreign or is_foreign(token.name)
         self._places[token.name].append(self.depth)
         if not is_inline(token.name):
             self._blocks.append(self.depth)
-        self._stack.append(_Element(token.name, is_hidden, is_locked, is_unseen))
+        self._stack.append(_Element(token.name, is_refused, is_locked, is_unseen))
 
     def close(self, name: str) -> bool:
         """Close the nearest element of a name and what is open in it; False if an end tag has none."""

@@ -82,7 +82,8 @@ def test_no_text_is_lost_where_yes_stands_in_no(laws):
 
 
 @pytest.mark.parametrize(
-    "start", ["<?xml version='1.0'?><html>", '\ufeff<?xml version="1.0"?>', '<html xmlns="http://www.w3.org/1999/xhtml">']
+    "start",
+    ["<?xml version='1.0'?><html>", '\ufeff<?xml version="1.0"?>', '<html xmlns="http://www.w3.org/1999/xhtml">'],
 )
 def test_a_tag_may_end_its_element_in_xhtml_only(laws, start):
     empty = ["audio", "iframe", "textarea", "script", "code", "div translate='no'", "i class='notranslate'", "p", "b"]
@@ -222,6 +223,29 @@ def test_a_picture_is_one_whose_description_is_translated(laws):
     assert [part.kind for part in document.segments[0].protected] == ["standalone"]
     changed = laws.translate(document, str.upper)
     assert changed == page.replace("a cat", "A CAT", 1).replace("here", "HERE")
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "<textarea placeholder='{}'></textarea>", "<iframe title='{}'></iframe>", "<canvas aria-label='{}'></canvas>",
+        "<code title='{}'>no</code>", "<svg aria-label='{}'><g title='no'/></svg>",
+        "<pre title='{}'><i title=no></i></pre>",
+        "<object title='{}'><p title=no>no</p></object>", "<video><source src=x><track label='{}'></video>",
+    ],
+)  # fmt: skip
+def test_attributes_of_elements_whose_content_is_left(laws, tag):
+    page = f"<p>Look: {tag.format('A dog')} here."
+    changed = laws.translate(laws.check(read_html, page.encode()), str.upper)
+    assert changed == f"<p>LOOK: {tag.format('A DOG')} HERE."
+    for before in ("<div translate=no>", "<span class=notranslate>"):
+        assert not laws.check(read_html, (before + tag.format("A dog")).encode()).segments
+    refused = re.sub("(?=>)", " translate=no>", tag.format("A dog"), count=1)
+    assert not laws.check(read_html, refused.encode()).segments
+
+
+def test_names_of_styles_are_left():
+    assert not read_html(b"<style title=Dark></style><script title=Go></script><template title=Go></template>").segments
 
 
 def test_ruby_keeps_its_reading(stand_in, laws):
