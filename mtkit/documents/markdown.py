@@ -73,7 +73,7 @@ class _MarkdownDocument(SpanDocument):
             own = _build_html_blocks if is_html else _build_own_blocks
             found += [(block, _Home(number, is_html)) for block in own(text, run, lines, language)]
             alts = _build_blocks(text, run, run.alts, lines, language)
-            found += [(block, _Home(number, is_html, is_inner=True)) for block in alts]
+            found += [(replace(block, flow=None), _Home(number, is_html, is_inner=True)) for block in alts]
             attributes = _build_attribute_blocks(text, run, lines)
             found += [(block, _Home(number, is_html=True, is_inner=True)) for block in attributes]
         super().__init__(text, encoding, [block for block, _ in found])

@@ -327,10 +327,10 @@ class _RunBuilder:
         """Read an image or an autolink, with what a reader sees of it."""
         end = inside[-1].end if inside else event.start
         end = max(end, event.end)
-        texts = [part for part in inside if part.kind in {"Text", "Code"}]
-        shown = "".join(part.value for part in texts)
+        shown = "".join(part.value for part in inside if part.kind in {"Text", "Code"})
         if event.name == "Image":
-            if texts == inside and inside and event.value["link_type"] in {"Inline", "Reference"}:
+            is_own = event.value["link_type"] in {"Inline", "Reference"}  # not the name of the address too
+            if inside and is_own and not any(part.name == "Image" for part in inside):
                 self.alts.append(_read_alt(self._text, inside))
             shown = ""
         self._keep(Protected(self._text[event.start : end], shown=shown), event.start, end)

@@ -253,6 +253,23 @@ def test_an_attribute_that_would_hide_text_is_left():
     assert document.unwritten == [1]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A ![*b* cat](x) here.\n", "A ![*B* CAT](x) HERE.\n"),
+        ("![a **big\ncat**\\!](x)\n", "![A **BIG CAT**\\!](x)\n"),
+        ('> A ![b\n> cat](x "no") here.\n', '> A ![B CAT](x "no") HERE.\n'),
+        ("| ![a *b* \\| c][r] |\n|---|\n\n[r]: x\n", "| ![A *B* \\| C][r] |\n|---|\n\n[r]: x\n"),
+        ("[![a _b\nc_ `d`](y)](z)\n", "[![A _B C_ `d`](y)](z)\n"),
+        ("![" * 1000 + "a" + "](x)" * 1000 + " b\n", "![" * 1000 + "a" + "](x)" * 1000 + " B\n"),
+        ("![*a*\nb][] ![*a* b]\n\n[*a* b]: x\n", "![*a*\nb][] ![*a* b]\n\n[*a* b]: x\n"),
+    ],
+)
+def test_descriptions_of_images_have_marks_and_lines(laws, text, expected):
+    document = laws.check(read_markdown, text.encode())
+    assert laws.translate(document, str.upper) == expected
+
+
 def test_ruby_keeps_its_reading(stand_in):
     text = "The <ruby>kan<rt>ji</rt></ruby> dog.\n"
     document = read_markdown(text.encode())
