@@ -20,7 +20,6 @@ from mtkit.documents.open_elements import (
     has_read_attributes,
     is_inline,
     is_opaque,
-    is_void,
     says_no,
 )
 from mtkit.documents.slots import PairFinder, Slot, collapse_blanks, trim_slots
@@ -29,7 +28,6 @@ from mtkit.documents.text_file import decode_text
 
 _CHARSET = re.compile(rb"""<meta\s[^>]{0,200}?charset\s*=\s*["']?\s*([\w:.+-]+)""", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"""^<\?xml\s[^>]{0,100}?encoding\s*=\s*["']([\w:.+-]+)""")
-_XHTML = "http://www.w3.org/1999/xhtml"
 # Attributes that people read, and translate.
 READ_ATTRIBUTES = [
     "alt", "title", "placeholder", "aria-label", "aria-description", "aria-placeholder", "aria-roledescription",
@@ -84,8 +82,7 @@ class _Reader:
         self._text = text
         self._language = language
         self._lines = LineNumbers(text)
-        self._open = OpenElements()
-        self._is_xhtml = text.startswith(("<?xml", "\ufeff<?xml"))
+        self._open = OpenElements(is_xhtml=text.startswith(("<?xml", "\ufeff<?xml")))
         self._run: list[Slot] = []
         self._pairs = PairFinder()
         # An inline element that is kept as one: the depth of its parent, its start and what a reader sees of it.
@@ -129,13 +126,8 @@ class _Reader:
                 self._end_run()
         was_hidden = self._open.is_hidden
         is_kept = is_opaque(token.name) or says_no(token)
-        if token.name == "html" and token.attributes.get("xmlns") == _XHTML:
-            self._is_xhtml = True
-        is_xml = self._is_xhtml or self._open.is_in_svg(token.name)
-        has_content = not (is_void(token.name) or (token.is_closed and is_xml))
         depth = self._open.depth
-        if has_content:
-            self._open.push(token)
+        has_content = self._open.push(token)
         is_left = was_hidden and self._open.is_hidden
         is_in_menu = token.name == "track" and not self._open.is_refused  # a video's, of which the content is left
         if has_read_attributes(token) and (is_in_menu or not is_left):

@@ -12,6 +12,7 @@ from mtkit.documents.document import Document, Protected, TranslatedSegment
 from mtkit.documents.html import READ_ATTRIBUTES, find_html_blocks, find_tag_blocks
 from mtkit.documents.markdown_escapes import escape_all, escape_markdown, may_start_line
 from mtkit.documents.markdown_events import Run, read_runs
+from mtkit.documents.refusals import find_refused
 from mtkit.documents.slots import Slot, collapse_blanks, is_same, match_slots
 from mtkit.documents.spans import Block, LineNumbers, SpanDocument, Unit, build_block
 from mtkit.documents.text_file import decode_text
@@ -31,7 +32,7 @@ def read_markdown(content: bytes, language: str | None = None) -> Document:
 
     A segment is a sentence of a block, or the description of an image. Emphasis, links, code spans, footnote marks,
     HTML tags, math and line breaks are protected stretches. Left as they are: code blocks, metadata at the top,
-    addresses and titles of links.
+    addresses and titles of links, blocks between HTML tags with `translate="no"`.
 
     Args:
         content: The file, in UTF-8 or with a byte order mark.
@@ -76,6 +77,7 @@ class _MarkdownDocument(SpanDocument):
             found += [(replace(block, flow=None), _Home(number, is_html, is_inner=True)) for block in alts]
             attributes = _build_attribute_blocks(text, run, lines)
             found += [(block, _Home(number, is_html=True, is_inner=True)) for block in attributes]
+        found = _leave_refused(found, find_refused(self._runs))
         super().__init__(text, encoding, [block for block, _ in found])
         homes = {(block.start, block.end): home for block, home in found}
         # Of each block.
@@ -172,6 +174,15 @@ class _MarkdownDocument(SpanDocument):
             if home.run in numbers and translations[index] is not None:
                 translations[index] = None
                 self.unwritten.append(index)
+
+
+def _leave_refused(
+    found: Iterable[tuple[Block, _Home]], stretches: Sequence[tuple[int, int]]
+) -> list[tuple[Block, _Home]]:
+    """Return the blocks that are in none of some stretches of the document."""
+    ends = [end for _, end in stretches]
+    places = [(bisect.bisect_right(ends, block.start), block, home) for block, home in found]
+    return [(block, home) for index, block, home in places if index == len(ends) or block.start < stretches[index][0]]
 
 
 def _build_own_blocks(text: str, run: Run, lines: LineNumbers, language: str | None) -> Iterable[Block]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mtkit.documents.html_tokens import Token
 
+_XHTML = "http://www.w3.org/1999/xhtml"
 # Elements that end a line of text, or are a text of their own; every other one is inline, unknown ones as in browsers.
 _BREAKING = frozenset({
     "address", "applet", "article", "aside", "audio", "base", "basefont", "bgsound", "blockquote", "body", "button",
@@ -94,9 +95,14 @@ class _Element:
 
 
 class OpenElements:
-    """The stack of open elements, as far as the translation needs it: broken HTML and left-out end tags included."""
+    """The stack of open elements, as far as the translation needs it: broken HTML and left-out end tags included.
 
-    def __init__(self) -> None:
+    Args:
+        is_xhtml: Whether the elements are of XHTML; a tag of the root may say so too.
+    """
+
+    def __init__(self, is_xhtml: bool = False) -> None:
+        self._is_xhtml = is_xhtml
         self._stack: list[_Element] = []
         # Where on the stack the elements of each name are, and those that are not inline.
         self._places: defaultdict[str, list[int]] = defaultdict(list)
@@ -122,12 +128,12 @@ class OpenElements:
         """Whether text here is not even seen."""
         return bool(self._stack) and self._stack[-1].is_foreign
 
-    def is_in_svg(self, name: str) -> bool:
-        """Return whether an element is SVG or MathML, of which `/>` ends one, as in XHTML and not in HTML."""
-        return name in {"svg", "math"} or self._find_last(["svg", "math"]) >= 0
-
-    def push(self, token: Token) -> None:
-        """Open an element."""
+    def push(self, token: Token) -> bool:
+        """Open the element of a start tag; return False if the tag is all of it."""
+        if token.name == "html" and token.attributes.get("xmlns") == _XHTML:
+            self._is_xhtml = True
+        if is_void(token.name) or (token.is_closed and self._is_in_xml(token.name)):
+            return False
         above = self._stack[-1] if self._stack else _Element("", False, False, False)
         is_own = is_opaque(token.name)
         is_locked = above.is_locked or is_own or (says_no(token) and is_inline(token.name))
@@ -139,6 +145,7 @@ class OpenElements:
         if not is_inline(token.name):
             self._blocks.append(self.depth)
         self._stack.append(_Element(token.name, is_refused, is_locked, is_unseen))
+        return True
 
     def close(self, name: str) -> bool:
         """Close the nearest element of a name and what is open in it; False if an end tag has none."""
@@ -165,6 +172,10 @@ class OpenElements:
             if not is_inline(name):
                 self._blocks.pop()
         return True
+
+    def _is_in_xml(self, name: str) -> bool:
+        """Return whether `/>` ends an element: in XHTML, SVG and MathML, and not in HTML."""
+        return self._is_xhtml or name in {"svg", "math"} or self._find_last(["svg", "math"]) >= 0
 
     def _find_last(self, names: Iterable[str]) -> int:
         """Return where on the stack the last element of some names is; -1 if none is open."""

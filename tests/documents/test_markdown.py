@@ -270,6 +270,32 @@ def test_descriptions_of_images_have_marks_and_lines(laws, text, expected):
     assert laws.translate(document, str.upper) == expected
 
 
+@pytest.mark.parametrize("tag", ['<div translate="no">', "<section class='a notranslate'>"])
+def test_markdown_between_tags_that_say_no_is_left(laws, tag):
+    name = "section" if "section" in tag else "div"
+    left = f"{tag}\n\n# No\n\nno ![no](x) <b title=no>\n\n- no\n\n<p title=no>no</p>\n\nno\n\n"
+    text = f"A dog\n\n{left}</{name}>\n<p>A cat</p>\n\n<{name}>\n\nyes\n"
+    changed = laws.translate(laws.check(read_markdown, text.encode()), str.upper)
+    assert changed == f"A DOG\n\n{left}</{name}>\n<p>A CAT</p>\n\n<{name}>\n\nYES\n"
+    inner = f"{left}<div translate=yes>\n\nyes\n\n</div>\n\nno\n\n</{name}>\n\nyes\n"
+    assert laws.read_texts(laws.check(read_markdown, inner.encode())) == ["yes", "yes"]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "<div translate=no>",
+        "<p translate=no>no",
+        "<br translate=no>",
+        "<svg translate=no />",
+        "<div>\n<i translate=no>no",
+    ],
+)
+def test_a_tag_without_an_end_leaves_no_markdown(laws, start):
+    document = laws.check(read_markdown, f"{start}\n\nyes\n\n- yes\n".encode())
+    assert laws.read_texts(document) == ["yes", "yes"]
+
+
 def test_ruby_keeps_its_reading(stand_in):
     text = "The <ruby>kan<rt>ji</rt></ruby> dog.\n"
     document = read_markdown(text.encode())
