@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from mtkit.errors import DataError
 
+_LATIN_1 = {"iso-8859-1", "iso8859-1", "latin-1", "latin1", "us-ascii", "ascii"}
+# What is no character in Latin-1.
+_WINDOWS_1252 = re.compile(rb"[\x80-\x9f]")
 _BOMS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
@@ -20,7 +24,7 @@ def decode_text(content: bytes, declared: str | None = None) -> tuple[str, str]:
         DataError: The encoding is unknown, the bytes are not of it, or a NUL character stands in the text.
     """
     encoding = next((name for mark, name in _BOMS.items() if content.startswith(mark)), None)
-    encoding = encoding or _find_codec(declared or "utf-8")
+    encoding = encoding or _find_codec(declared or "utf-8", content)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as exc:
@@ -48,12 +52,14 @@ def _hint(declared: str | None) -> str:
     return "" if declared is None else ", and correct the charset that it declares"
 
 
-def _find_codec(declared: str) -> str:
+def _find_codec(declared: str, content: bytes) -> str:
     label = declared.strip().lower()
+    if label.endswith("ascii") and content.isascii():
+        return "ascii"
     # What browsers do (WHATWG Encoding Standard): Latin-1 means Windows-1252, and text that can be read as ASCII up to
-    # this declaration is not UTF-16.
-    if label in {"iso-8859-1", "iso8859-1", "latin-1", "latin1", "us-ascii", "ascii"}:
-        return "windows-1252"
+    # this declaration is not UTF-16. XML takes Latin-1 at its word, so no file becomes Windows-1252 here.
+    if label in _LATIN_1:
+        return "windows-1252" if _WINDOWS_1252.search(content) else "iso-8859-1"
     if label.startswith("utf-16"):
         return "utf-8"
     try:

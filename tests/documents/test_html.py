@@ -120,6 +120,22 @@ def test_encodings(laws):
 
 
 @pytest.mark.parametrize(
+    ("head", "source", "expected"),
+    [
+        ("<?xml version='1.0' encoding='ISO-8859-1'?>", "caf\xe9", "\xe9 &#8364;"),
+        ("<meta charset=latin1>", "cafe", "\xe9 &#8364;"),
+        ("<meta charset=us-ascii>", "cafe", "&#233; &#8364;"),
+        ("<meta charset=us-ascii>", "caf\xe9", "\xe9 &#8364;"),
+        ("<?xml version='1.0' encoding='latin-1'?>", "\x80", "\xe9 \x80"),
+        ("<meta charset=windows-1252>", "cafe", "\xe9 \x80"),
+    ],
+)
+def test_no_file_becomes_windows_1252(laws, head, source, expected):
+    document = laws.check(read_html, f"{head}<p>a {source}</p>".encode("latin-1"))
+    assert document.render([("é €",)]) == f"{head}<p>{expected}</p>".encode("latin-1")
+
+
+@pytest.mark.parametrize(
     ("content", "place"),
     [(b"<p>a\n\xff</p>", "line 2"), (b"<p>\n\na\0</p>", "line 3"), (b"<meta charset=nonsense>", None)],
 )
