@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import html
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ LEAST_WIDTH = 42
 _MARKUP = r"(?:<[^>\n\r]*>|\{\\[^}\n\r]*\}|[ \t\u200e\u200f\ufeff♪♫#])*"
 # A dash or a voice starts what another person says.
 _TURN = re.compile(rf"{_MARKUP}(?:[-–—‐](?![-\d])|<v[ .\t][^>\n\r]*>)[ \t]*")
+# What a reader does not see in ruby, or beside its base.
+_READING = re.compile(r"<rt(?=[\s.>])[^>]*>.*?(?:</rt>|(?=<rt[\s.>]|</ruby>))|<[^>]*>")
 _NOTES = " \t♪♫\u200e\u200f\ufeff"
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।:;♪\"”»)\]]\s*\Z")
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -75,7 +78,8 @@ class CueDocument:
         cues: In the file's order.
         iter_slots: Yields the slots of a stretch of a line (text, start, end) that holds no markup.
         escape: Writes plain text as the format needs it.
-        markup: Pattern of what is protected; with a group `name` it is one end of a pair.
+        markup: Pattern of what is protected; with a group `name` it is one end of a pair, with a group `ruby` a base
+            and its reading.
         max_width: Longest line in characters; the longest of the file, but at least 42, if None.
         language: Of the text, for the ends of sentences.
     """
@@ -139,7 +143,7 @@ class CueDocument:
         margins: list[int] = []
         for start, end in cue.lines:
             line = self._text[start:end]
-            self._longest = max(self._longest, len(self._markup.sub("", line).strip()))
+            self._longest = max(self._longest, len(self._markup.sub(_find_shown, line).strip()))
             match = _TURN.match(line)
             if match or not turns:
                 turns.append([])
@@ -224,7 +228,7 @@ class CueDocument:
             return
         gap = self._text[start:end]
         if gap.strip():
-            pieces.append(Piece(collapse_blanks(gap), is_fixed=True, width=len(self._markup.sub("", gap))))
+            pieces.append(Piece(collapse_blanks(gap), is_fixed=True, width=len(self._markup.sub(_find_shown, gap))))
         elif not UNSPACED.match(pieces[-1].text[-1:]):
             pieces.append(Piece(" "))
 
@@ -245,11 +249,17 @@ def _build_tag(match: re.Match[str], pairs: PairFinder) -> Protected:
     groups = match.groupdict()
     name = groups.get("name")
     if not name:
-        return Protected(match[0])
+        return Protected(match[0], shown=_find_shown(match))
     if not groups.get("slash"):
         return Protected(match[0], "open", pairs.open(name.lower()))
     pair = pairs.close(name.lower())
     return Protected(match[0]) if pair is None else Protected(match[0], "close", pair)
+
+
+def _find_shown(markup: re.Match[str]) -> str:
+    """Return what a reader sees of markup: of ruby, its base."""
+    ruby = markup.groupdict().get("ruby")
+    return "" if ruby is None else collapse_blanks(html.unescape(_READING.sub("", ruby))).strip()
 
 
 def _merge_tags(slots: list[Slot]) -> list[Slot]:

@@ -19,7 +19,11 @@ _SRT_NUMBER = re.compile(r"[ \t\ufeff]*\d+[ \t]*\Z")
 _SRT_MARKUP = re.compile(r"<(?P<slash>/?)(?P<name>[a-zA-Z]+)\b[^>\n\r]*>|\{\\?[a-zA-Z\\][^}\n\r]*\}|\{/?[a-z]\}")
 _VTT_TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})\.(\d{1,3})"
 _VTT_TIMING = re.compile(rf"[ \t]*{_VTT_TIME}[ \t]*-->[ \t]*{_VTT_TIME}")
-_VTT_MARKUP = re.compile(r"<(?P<slash>/?)(?P<name>c|i|b|u|v|ruby|rt|lang)(?=[\s.>])[^>\n\r]*>|<[^>\n\r]*>")
+# Ruby is one, as its reading fits no other text than its base.
+_VTT_MARKUP = re.compile(
+    r"(?P<ruby><ruby(?=[\s.>])[^>\n\r]*>(?:(?!<ruby)[^\n\r])*?</ruby>)"
+    r"|<(?P<slash>/?)(?P<name>c|i|b|u|v|ruby|rt|lang)(?=[\s.>])[^>\n\r]*>|<[^>\n\r]*>"
+)
 
 
 def read_srt(content: bytes, language: str | None = None, max_width: int | None = None) -> Document:

@@ -46,6 +46,7 @@ id 1
 FRAGMENTS = [
     "1\n", "00:00:01.000 --> 00:00:02.000\n", "\n", "- ", "Hello ", "there. ", "and so", "<i>", "</i>", "{\\an8}",
     "♪", "\r\n", "日本語", "<c.x>", "</c>", "<v Bob>", "http://a.b", "&amp;", "<", "NOTE x\n",
+    "<ruby>", "<rt>", "</rt>", "</ruby>",
 ]  # fmt: skip
 
 
@@ -126,6 +127,18 @@ def test_blanks_between_cues_of_vtt_keep_their_identifiers(laws):
     assert laws.translate(document, str.upper) == text.replace("The dog.", "THE DOG.").replace(
         "The cat\nid", "THE CAT ID"
     )
+
+
+@pytest.mark.parametrize("ruby", ["<ruby>kan<rt>ji</rt></ruby>", "<ruby.a>k<rt>j</rt>a<rt.b>i</rt><i>n</i><rt></ruby>"])
+def test_ruby_keeps_its_reading(laws, stand_in, ruby):
+    text = f"WEBVTT\n\n00:01.000 --> 00:02.000\nThe {ruby} dog\nsleeps <ruby>on.\n"
+    document = laws.check(read_vtt, text.encode())
+    assert [part.shown for part in document.segments[0].protected] == ["kan", ""]
+    translator = stand_in(lambda request: " ".join(reversed(request.source.split())))
+    assert ruby in translate_document(document, translator).content.decode()
+    long = text.replace("The", "The " * 15).replace("sleeps", "sleeps " * 4)
+    widest = read_vtt(long.encode()).max_width
+    assert widest == read_vtt(long.replace(ruby, "kan").encode()).max_width
 
 
 def test_lines_fit_and_are_balanced():
