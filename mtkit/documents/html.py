@@ -131,7 +131,7 @@ class _Reader:
         is_left = was_hidden and self._open.is_hidden
         is_in_menu = token.name == "track" and not self._open.is_refused  # a video's, of which the content is left
         if has_read_attributes(token) and (is_in_menu or not is_left):
-            self.blocks += _find_attribute_blocks(self._text, token, self._lines)
+            self.blocks += _find_attribute_blocks(self._text, token, self._lines, self._open.is_xhtml)
         if self._whole is not None:
             return
         if not is_inline(token.name):
@@ -185,7 +185,8 @@ class _Reader:
 
     def _end_run(self) -> None:
         run = join_footnote_marks(self._text, self._run)
-        block = build_block(self._text, run, self._lines, lambda text, _: escape_html(text), language=self._language)
+        escape = partial(_escape, is_xhtml=self._open.is_xhtml)
+        block = build_block(self._text, run, self._lines, escape, language=self._language)
         if block is not None:
             self.blocks.append(block)
         self._run = []
@@ -200,7 +201,7 @@ def find_tag_blocks(tag: str) -> list[Block]:
     return _find_attribute_blocks(tag, tokens[0], LineNumbers(tag))
 
 
-def _find_attribute_blocks(text: str, token: Token, lines: LineNumbers) -> list[Block]:
+def _find_attribute_blocks(text: str, token: Token, lines: LineNumbers, is_xhtml: bool = False) -> list[Block]:
     attributes = token.attributes
     names = [name for name in READ_ATTRIBUTES if name in attributes]
     if token.name == "meta" and (attributes.get("name") or attributes.get("property", "")).lower() in _READ_METADATA:
@@ -220,10 +221,10 @@ def _find_attribute_blocks(text: str, token: Token, lines: LineNumbers) -> list[
             continue
         quote = place.quote or '"'
         around = "" if place.quote else quote
-        escape = partial(_escape_attribute, quote=quote)
+        escape = partial(_escape, quote=quote, is_xhtml=is_xhtml)
         blocks.append(Block(build_units([slots], lines), escape, before=around, after=around))
     return blocks
 
 
-def _escape_attribute(text: str, _is_start: bool, quote: str) -> str:
-    return escape_html(text, quote)
+def _escape(text: str, _is_start: bool, quote: str = "", is_xhtml: bool = False) -> str:
+    return escape_html(text, quote, is_xhtml)

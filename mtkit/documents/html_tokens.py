@@ -191,7 +191,11 @@ def iter_html_slots(text: str, start: int, end: int) -> Iterator[Slot]:
     yield from iter_text_slots(text, place, end)
 
 
-def escape_html(text: str, quote: str = "") -> str:
-    """Return text as HTML, as browsers serialize it; inside an attribute with its quotes escaped."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\xa0", "&nbsp;")
+def escape_html(text: str, quote: str = "", is_xhtml: bool = False) -> str:
+    """Return text as HTML, as browsers serialize it, or XHTML, which knows no `&nbsp;`.
+
+    Inside an attribute its quotes are escaped.
+    """
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = escaped.replace("\xa0", "&#160;" if is_xhtml else "&nbsp;")
     return escaped.replace(quote, "&quot;" if quote == '"' else "&#39;") if quote else escaped

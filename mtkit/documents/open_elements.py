@@ -98,11 +98,11 @@ class OpenElements:
     """The stack of open elements, as far as the translation needs it: broken HTML and left-out end tags included.
 
     Args:
-        is_xhtml: Whether the elements are of XHTML; a tag of the root may say so too.
+        is_xhtml: Whether the elements are of XHTML; the tag of the root may say so too.
     """
 
     def __init__(self, is_xhtml: bool = False) -> None:
-        self._is_xhtml = is_xhtml
+        self.is_xhtml = is_xhtml
         self._stack: list[_Element] = []
         # Where on the stack the elements of each name are, and those that are not inline.
         self._places: defaultdict[str, list[int]] = defaultdict(list)
@@ -131,7 +131,7 @@ class OpenElements:
     def push(self, token: Token) -> bool:
         """Open the element of a start tag; return False if the tag is all of it."""
         if token.name == "html" and token.attributes.get("xmlns") == _XHTML:
-            self._is_xhtml = True
+            self.is_xhtml = True
         if is_void(token.name) or (token.is_closed and self._is_in_xml(token.name)):
             return False
         above = self._stack[-1] if self._stack else _Element("", False, False, False)
@@ -175,7 +175,7 @@ class OpenElements:
 
     def _is_in_xml(self, name: str) -> bool:
         """Return whether `/>` ends an element: in XHTML, SVG and MathML, and not in HTML."""
-        return self._is_xhtml or name in {"svg", "math"} or self._find_last(["svg", "math"]) >= 0
+        return self.is_xhtml or name in {"svg", "math"} or self._find_last(["svg", "math"]) >= 0
 
     def _find_last(self, names: Iterable[str]) -> int:
         """Return where on the stack the last element of some names is; -1 if none is open."""

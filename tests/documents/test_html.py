@@ -102,6 +102,8 @@ def test_translation_is_escaped():
     assert rendered == b'<p title="x">1 &lt; 2 &amp; "q"&nbsp;&lt;b&gt;</p>'
     document = read_html(b"<img alt='a'>")
     assert document.render([("it's & <so>",)]) == b"<img alt='it&#39;s &amp; &lt;so&gt;'>"
+    document = read_html(b'<?xml version="1.0"?><p title="a">b</p>')
+    assert document.render([("x\xa0",), ("y\xa0",)]) == b'<?xml version="1.0"?><p title="x&#160;">y&#160;</p>'
 
 
 def test_encodings(laws):
