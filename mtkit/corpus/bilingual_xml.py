@@ -177,6 +177,13 @@ def iter_segments(element: Any) -> Iterator[Any]:
     return (mark for mark in iter_named(element, "mrk") if mark.get("mtype") == "seg")
 
 
+def find_segments(element: Any) -> dict[str, Any]:
+    """Return the segments of a `seg-source` or `target`, by number; none, if one lacks its number or shares it."""
+    segments = list(iter_segments(element))
+    numbered = {mark.get("mid"): mark for mark in segments}
+    return numbered if None not in numbered and len(numbered) == len(segments) else {}
+
+
 def is_untranslatable(element: Any) -> bool:
     """Return whether an element, or the nearest one around it that says so, is not to be translated."""
     while element is not None:

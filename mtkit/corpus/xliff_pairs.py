@@ -11,11 +11,11 @@ from mtkit.corpus.bilingual_xml import (
     Pair,
     find_child,
     find_direction,
+    find_segments,
     find_xliff_version,
     get_text,
     is_untranslatable,
     iter_named,
-    iter_segments,
     parse_xml,
 )
 from mtkit.corpus.language_tags import Languages
@@ -74,9 +74,7 @@ def _iter_segment_pairs(unit: Any) -> Iterator[Pair]:
     """Yield the texts of a unit, segment by segment where both sides are divided; empty for what is not there."""
     source, target, divided = (find_child(unit, name) for name in ("source", "target", "seg-source"))
     whole = tuple("" if side is None else get_text(side) for side in (source, target))
-    sources, targets = (
-        {} if side is None else {mark.get("mid"): mark for mark in iter_segments(side)} for side in (divided, target)
-    )
+    sources, targets = ({} if side is None else find_segments(side) for side in (divided, target))
     if not sources or (whole[1] and not targets):
         yield whole[0], whole[1]
         return

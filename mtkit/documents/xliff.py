@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mtkit.corpus.bilingual_xml import (
+    CODE,
     find_child,
+    find_segments,
     find_xliff_version,
     is_untranslatable,
     iter_named,
@@ -36,12 +39,14 @@ class _Unit:
         source: The element with its source.
         mid: Of XLIFF 1.2 with `seg-source`: the number of the segment.
         has_siblings: Whether others share its holder, and so its state.
+        is_undivided: Whether the target of its holder has text that lies in none of the segments.
     """
 
     holder: Any
     source: Any
     mid: str | None = None
     has_siblings: bool = False
+    is_undivided: bool = False
 
 
 class Xliff(MarkingDocument):
@@ -115,9 +120,10 @@ class Xliff(MarkingDocument):
             if source is None or is_untranslatable(holder):
                 continue
             segmented = find_child(holder, "seg-source")
-            marks = [] if segmented is None else list(iter_segments(segmented))
+            marks = {} if segmented is None else find_segments(segmented)
+            is_undivided = bool(marks) and _has_text_outside(find_child(holder, "target"), segmented, marks)
             if marks:
-                yield from (_Unit(holder, mark, mark.get("mid", ""), len(marks) > 1) for mark in marks)
+                yield from (_Unit(holder, mark, mid, len(marks) > 1, is_undivided) for mid, mark in marks.items())
             else:
                 yield _Unit(holder, source)
 
@@ -130,12 +136,14 @@ class Xliff(MarkingDocument):
     def _is_wanted(self, unit: _Unit) -> bool:
         if not "".join(unit.source.itertext()).strip() and not len(unit.source):
             return False
-        target = self._find_target(unit)
-        if self._options.fill == "all" or target is None or not (len(target) or (target.text or "").strip()):
-            return unit.holder.get("approved") != "yes" or self._options.fill == "all"
-        if unit.has_siblings:  # the state does not say which of them it is about
+        if self._options.fill == "all":
+            return True
+        target, outer = self._find_target(unit), find_child(unit.holder, "target")
+        is_empty = target is None or not (len(target) or (target.text or "").strip())
+        if is_empty and not unit.is_undivided:
+            return outer is None or unit.holder.get("approved") != "yes"
+        if unit.has_siblings and not is_empty:  # the state does not say which of them it is about
             return False
-        outer = find_child(unit.holder, "target")
         state = (outer.get("state") if self._version == 1 else unit.holder.get("state")) or ""
         return self._options.fill == "fuzzy" and (state.startswith("needs-") or state in ("new", "initial"))
 
@@ -148,10 +156,7 @@ class Xliff(MarkingDocument):
     def _find_marks(self, target: Any) -> dict[str, Any]:
         """Return the segments of a target, by number."""
         if target not in self._marks:
-            marks: dict[str, Any] = {}
-            for mark in iter_named(target, "mrk"):
-                marks.setdefault(mark.get("mid"), mark)
-            self._marks[target] = marks
+            self._marks[target] = find_segments(target)
         return self._marks[target]
 
     def _get_target(self, unit: _Unit) -> Any:
@@ -210,6 +215,23 @@ def read_xliff(content: bytes, name: str | Path = "document", options: DocumentO
         DataError: The file is damaged, no XLIFF, or in other languages than the model's.
     """
     return Xliff(content, name, options)
+
+
+def _has_text_outside(target: Any, segmented: Any, marks: Collection[str]) -> bool:
+    """Return whether words of a target stand in none of the segments of its source, nor between these."""
+    if target is None:
+        return False
+    mids = find_segments(target).keys() & marks
+    target_words, source_words = (Counter(" ".join(_iter_text_outside(s, mids)).split()) for s in (target, segmented))
+    return not target_words <= source_words
+
+
+def _iter_text_outside(element: Any, mids: Collection[str]) -> Iterator[str]:
+    yield element.text or ""
+    for child in element:
+        if isinstance(child.tag, str) and local_name(child) not in CODE and child.get("mid") not in mids:
+            yield from _iter_text_outside(child, mids)
+        yield child.tail or ""
 
 
 def _copy_content(element: Any, copied: Any) -> None:

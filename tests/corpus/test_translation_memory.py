@@ -340,6 +340,15 @@ def test_xliff_pairs_segment_with_segment(write, target, pairs, left_out):
     assert reading.left_out == left_out
 
 
+@pytest.mark.parametrize("mid", ["", ' mid="1"'])
+def test_segments_without_a_number_of_their_own_are_one_pair(write, mid):
+    side = f'<mrk mtype="seg"{mid}>{{}}</mrk> <mrk mtype="seg"{mid}>{{}}</mrk>'
+    source, target = side.format("One.", "Two."), side.format("Eins.", "Zwei.")
+    unit = f"<trans-unit><source>One. Two.</source><seg-source>{source}</seg-source><target>{target}</target>"
+    text = re.sub("(?s)<trans-unit.*</trans-unit>", f"{unit}</trans-unit>", XLIFF_1)
+    assert read(write("a.xlf", text)) == [("One. Two.", "Eins. Zwei.")]
+
+
 @pytest.mark.parametrize(
     ("text", "old", "new", "reason"),
     [

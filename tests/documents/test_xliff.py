@@ -207,6 +207,63 @@ def test_segments_that_are_there_stay(stand_in, there):
     assert not read_xliff(translated.content).segments
 
 
+def divide(source, target):
+    """Return a file whose unit 6 has this in `seg-source`, and this target."""
+    start, end = XLIFF_1.index("<seg-source>"), XLIFF_1.index("</seg-source>")
+    return f"{XLIFF_1[:start]}<seg-source>{source}</seg-source>{target}{XLIFF_1[end + len('</seg-source>') :]}"
+
+
+MARKS = '<mrk mtype="seg" mid="0">One.</mrk> and <mrk mtype="seg" mid="1">Two.</mrk>'
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "Von Hand: zwei",
+        '<mrk mtype="seg" mid="0-1">Von Hand</mrk>',
+        '<mrk mtype="seg" mid="0">Eins</mrk> und <g id="1">zwei</g>',
+        '<mrk mtype="seg" mid="0">Eins</mrk> <mrk mtype="seg" mid="0">Zwei</mrk>',
+        '<mrk mtype="seg" mid="0">Eins</mrk> <mrk mtype="seg" mid="0">Zwei</mrk> <mrk mtype="seg" mid="1">Drei</mrk>',
+        '<mrk mtype="seg" mid="0"/>Eins und zwei',
+    ],
+)
+@pytest.mark.parametrize("state", ["final", "needs-translation"])
+def test_a_translation_that_is_not_divided_as_its_source_stays(stand_in, target, state):
+    text = divide(MARKS, f'<target state="{state}">{target}</target>')
+    found = unit(fill(text, stand_in())[0], 6).find("target")
+    assert re.sub(r'\sxmlns(:x)?="[^"]*"', "", inner(found)) == target
+    assert found.get("state") == state
+    assert "".join(unit(fill(text, stand_in(), fill="all")[0], 6).find("target").itertext()) == "One. and Two."
+
+
+def test_a_translation_that_is_not_divided_has_the_state_of_its_unit(stand_in):
+    text = divide(MARKS, '<target state="needs-translation">One. Two.</target>')
+    target = unit(fill(text, stand_in(), fill="fuzzy")[0], 6).find("target")
+    assert [mark.text for mark in target] == ["One.", "Two."]
+
+
+@pytest.mark.parametrize("target", ["<target/>", '<target><mrk mtype="seg" mid="0">Eins</mrk> and </target>'])
+def test_what_stands_between_the_segments_is_no_translation(stand_in, target):
+    target = unit(fill(divide(MARKS, target), stand_in())[0], 6).find("target")
+    assert inner(target).count(" and ") == 1
+    assert target[1].text == "Two."
+
+
+@pytest.mark.parametrize("mid", ["", ' mid="1"'])
+@pytest.mark.parametrize("target", ["", "<target>Von Hand</target>"])
+def test_segments_without_a_number_of_their_own_are_translated_as_one(stand_in, mid, target):
+    text = divide(MARKS.replace(' mid="0"', mid).replace(' mid="1"', mid), target)
+    root, _ = fill(text, stand_in())
+    assert inner(unit(root, 6).find("target")) == ("Von Hand" if target else "One. Two.")
+
+
+@pytest.mark.parametrize(("target", "filled"), [("", True), ("<target/>", False)])
+def test_what_is_approved_has_a_target(stand_in, target, filled):
+    text = XLIFF_1.replace('<target state="final">Schließen</target>', target)
+    holder = unit(fill(text, stand_in())[0], 2)
+    assert (holder.findtext("target") == "Close", holder.get("approved")) == (filled, None if filled else "yes")
+
+
 @pytest.mark.parametrize("failing", ["One", "Two"])
 @pytest.mark.parametrize("marks", [True, False])
 def test_a_unit_of_which_a_segment_fails_needs_translation(stand_in, failing, marks):
