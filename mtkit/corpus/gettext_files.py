@@ -19,9 +19,12 @@ _LINE = re.compile(r"\(line (\d+)\)")
 _PARAGRAPHS = re.compile(r"\n[^\S\n]*(?:\n\s*|(?=[-*•]\s))")
 _CHARSET = re.compile(rb"charset=([\w.:-]+)")
 _HEADER = re.compile(rb'.*?^msgid "".*?\n[^\S\n]*(?=\r?\n)', re.DOTALL | re.MULTILINE)
-# A line of a message, also of an obsolete or a previous one, up to its string; a string; what polib reads of escapes.
-_BEFORE_STRING = re.compile(r'(?:#[~|]\s*)?(?:msg[a-z_]+(?:\[\d+\])?\s*|(?="))')
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+# The sign of a comment that no blank follows.
+_SIGN = re.compile(r"^#(?:[:,.]|~?\||~(?!\|)|(?![:,.~|#]))(?=\S)")
+# A line of a message, also of an obsolete or a previous one, up to its strings; a string; what polib reads of escapes.
+_BEFORE_STRINGS = re.compile(r'(?:#[~|]\s*)?(?:msg[a-z_]+(?:\[\d+\])?\s*|(?="))')
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_STRINGS = re.compile(rf"(?:{_STRING.pattern}\s*)+")
 _ESCAPE = re.compile(r"\\(.)")
 _KNOWN_ESCAPES = frozenset('ntrvbf"\\')
 
@@ -42,7 +45,7 @@ def read_catalog(content: bytes, name: str | Path, *, is_written: bool = False) 
     declared = _CHARSET.search(content)
     encoding = declared[1].decode() if declared and declared[1] != b"CHARSET" else "utf-8"
     try:
-        _check_strings(content.decode(encoding), name, is_written)
+        text = _spell_for_polib(content.decode(encoding), name, is_written)
     except LookupError as exc:
         raise DataError(f"its header names no encoding: {encoding}", at=name, fix="write charset=UTF-8 there") from exc
     except UnicodeDecodeError as exc:
@@ -54,7 +57,7 @@ def read_catalog(content: bytes, name: str | Path, *, is_written: bool = False) 
         ) from exc
     with tempfile.TemporaryDirectory() as folder:  # of a text that it gets as such, polib splits the lines otherwise
         file = Path(folder, "catalog.po")
-        file.write_bytes(content)
+        file.write_text(text, encoding=encoding)
         try:
             catalog = polib.pofile(str(file), encoding=encoding)
         except (OSError, ValueError, IndexError) as exc:
@@ -69,30 +72,37 @@ def read_catalog(content: bytes, name: str | Path, *, is_written: bool = False) 
     return catalog
 
 
-def _check_strings(text: str, name: str | Path, is_written: bool) -> None:
-    """Refuse what polib would read as something else: strings without their quotes, escapes that it does not know.
+def _spell_for_polib(text: str, name: str | Path, is_written: bool) -> str:
+    """Return a catalog as polib wants it: blanks after signs and keywords, and of the strings of a line one.
 
-    Of a catalog that is only read, old messages do not matter, nor an escape.
+    What polib would read as something else is refused: strings without their quotes, escapes that it does not know. Of
+    a catalog that is only read, old messages do not matter, nor an escape.
     """
-    lines = map(str.strip, StringIO(text.removeprefix("\ufeff"), newline=None))
-    for number, line in enumerate(lines, 1):
-        start = _BEFORE_STRING.match(line)
-        if start is None or (line.startswith("#") and not is_written):
+    lines = [_SIGN.sub(r"\g<0> ", line.strip()) for line in StringIO(text.removeprefix("\ufeff"), newline=None)]
+    for place, line in enumerate(lines):
+        start = _BEFORE_STRINGS.match(line)
+        if start is None:
             continue
-        string = line[start.end() :]
-        if _STRING.fullmatch(string) is None:
+        strings = line[start.end() :]
+        if is_written or not line.startswith("#"):
+            _check_strings(strings, f"{name}:{place + 1}", is_written)
+        if _STRINGS.fullmatch(strings):
+            lines[place] = f'{start[0]} "{"".join(_STRING.findall(strings))}"'
+    return "\n".join(lines)
+
+
+def _check_strings(strings: str, at: str, is_written: bool) -> None:
+    if _STRINGS.fullmatch(strings) is None:
+        raise DataError(
+            "a string is damaged: it lacks a double quote at an end, or has one inside that is not escaped",
+            at=at,
+            fix="correct it (msgfmt -c shows more)",
+        )
+    for escape in _ESCAPE.finditer(strings) if is_written else ():
+        if escape[1] not in _KNOWN_ESCAPES:
             raise DataError(
-                "a string is damaged: it lacks a double quote at an end, or has one inside that is not escaped",
-                at=f"{name}:{number}",
-                fix="correct it (msgfmt -c shows more)",
+                f"polib does not know the escape {escape[0]}", at=at, fix="write the character itself in its place"
             )
-        for escape in _ESCAPE.finditer(string) if is_written else ():
-            if escape[1] not in _KNOWN_ESCAPES:
-                raise DataError(
-                    f"polib does not know the escape {escape[0]}",
-                    at=f"{name}:{number}",
-                    fix="write the character itself in its place",
-                )
 
 
 def iter_catalog_pairs(

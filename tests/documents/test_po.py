@@ -4,6 +4,7 @@ import re
 import polib
 import pytest
 
+from mtkit.corpus.gettext_files import read_catalog
 from mtkit.decoding.translation import Alternative, Translation
 from mtkit.documents.accelerators import put_accelerator, take_accelerator
 from mtkit.documents.options import DocumentOptions
@@ -263,6 +264,53 @@ def test_line_ends_stay(stand_in):
     assert translated.content == fill(GERMAN, stand_in())[0].replace("\n", "\r\n").encode()
 
 
+# As gettext's own tools take it, and as they write it.
+TIGHT = r"""
+#translator
+#.program
+#:a.c:1 b.c:2
+#,fuzzy,c-format
+#|msgid "be" "fore"
+msgctxt"menu"
+msgid "#a " "dog\"s" ""
+msgid_plural"dogs"
+msgstr[0]"#ein " "Hund"
+msgstr[1] ""
+"Hun" "de"
+
+#~msgid "gone" ""
+#~msgstr"weg"
+"""
+WIDE = r"""
+# translator
+#. program
+#: a.c:1 b.c:2
+#, fuzzy, c-format
+#| msgid "before"
+msgctxt "menu"
+msgid "#a dog\"s"
+msgid_plural "dogs"
+msgstr[0] "#ein Hund"
+msgstr[1] "Hunde"
+
+#~ msgid "gone"
+#~ msgstr "weg"
+"""
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+def test_blanks_and_divided_strings_are_read_as_gettext_reads_them(is_written):
+    tight, wide = (read_catalog((GERMAN + text).encode(), "a.po", is_written=is_written) for text in (TIGHT, WIDE))
+    assert str(tight) == str(wide)
+    assert WIDE.partition("#~")[0] in str(tight)
+
+
+@pytest.mark.parametrize("comment", ["#", "#:", "#,", "#.", "##", "##x", "#:\n#x", '# "x', '#"x"'])
+def test_comments_that_say_nothing_do_no_harm(comment):
+    catalog = read_catalog(f'{GERMAN}\n{comment}\nmsgid "a"\nmsgstr "b"\n'.encode(), "a.po", is_written=True)
+    assert (find(catalog, "a").msgstr, find(catalog, "a").flags) == ("b", [])
+
+
 @pytest.mark.parametrize(
     ("content", "at"),
     [
@@ -279,6 +327,8 @@ def test_line_ends_stay(stand_in):
         (b'msgid "a"\nmsgstr ""\n\n#~ msgid "b"\n#~ msgstr "c\n', "a.po:5"),
         (b'#| msgid "b\nmsgid "a"\nmsgstr ""\n', "a.po:1"),
         (b'msgid "a\\a"\nmsgstr ""\n', "a.po:1"),
+        (b'msgid "a" b "c"\nmsgstr ""\n', "a.po:1"),
+        (b'msgid "a" "b\nmsgstr ""\n', "a.po:1"),
         (b'msgid "a"\nmsgstr "\\\\\\061"\n', "a.po:2"),
     ],
 )
