@@ -17,6 +17,9 @@ from mtkit.decoding.guidance import Guidance
 # Columns of the log-probabilities whose largest is found first; see `find_largest`.
 _GROUP = 64
 
+# Up to so many numbers, one operation is faster than several that do less.
+_FEW = 1 << 15
+
 
 @dataclass(frozen=True)
 class Step:
@@ -110,45 +113,51 @@ class BeamChooser:
         """Return the most likely extensions, best first; see `Chooser`."""
         batch, beam = totals.shape
         if beam == 1:
-            best, tokens = log_probs.max(1, keepdim=True)
+            best, tokens = find_largest(log_probs, 1)
             return Candidates(
                 best + totals, torch.zeros_like(tokens), tokens, torch.ones_like(tokens, dtype=torch.bool)
             )
-        # One more than can become candidates, to see whether the beam holds all that is possible.
-        width = min(2 * beam + 1, log_probs.size(-1))
-        top, tokens = find_largest(log_probs, width)  # (rows, width)
-        extended = top.view(batch, beam, width) + totals.unsqueeze(-1)
-        is_open = (extended > -torch.inf) & (tokens.view_as(extended) != self.eos_id)
-        nothing_pruned = is_open.flatten(1).sum(1, keepdim=True) <= beam  # (batch, 1)
-        best, places = extended.flatten(1).topk(min(2 * beam, beam * width))  # (batch, 2 * beam)
-        may_finish = nothing_pruned.expand_as(best).clone()
-        may_finish[:, :beam] = True
-        return Candidates(
-            best, places.div(width, rounding_mode="floor"), tokens.view(batch, -1).gather(1, places), may_finish
-        )
+        # One more than can become candidates, to see whether the beam holds all that is possible: at most `beam` end.
+        count = min(2 * beam + 1, log_probs.size(1) * beam)
+        best, places = find_largest(log_probs.view(batch, -1), count, totals)  # (batch, count)
+        tokens = places % log_probs.size(1)
+        is_open = (best > -torch.inf) & (tokens != self.eos_id)
+        nothing_pruned = is_open.sum(1, keepdim=True) <= beam  # (batch, 1)
+        may_finish = nothing_pruned | (torch.arange(count, device=places.device) < beam)
+        parents = places.div(log_probs.size(1), rounding_mode="floor")
+        return Candidates(*(found[:, : 2 * beam] for found in (best, parents, tokens, may_finish)))
 
 
-def find_largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def find_largest(values: Tensor, count: int, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the `count` largest of each row and their columns, as `topk`; both `(rows, count)`.
 
-    Where a row is long, the largest of each group of columns are compared first: the largest `count` columns lie in the
-    `count` groups with the largest maxima, so that only those are sorted.
+    Where there is much to search, the largest of each group of columns are compared first: the largest `count` columns
+    lie in the `count` groups with the largest maxima, so that only those are sorted.
 
     Args:
         values: `(rows, columns)`.
         count: At most `columns`.
+        added: `(rows, parts)`: a row is so many parts of one length, and this is added to the values of each; None for
+            nothing.
     """
     rows, columns = values.shape
-    groups = columns // _GROUP
-    if groups < 2 * count:
-        return values.topk(count)
-    whole = values[:, : groups * _GROUP].view(rows, groups, _GROUP)  # (rows, groups, group)
-    _, chosen = whole.amax(-1).topk(count)  # (rows, count)
-    kept = whole.gather(1, chosen.unsqueeze(-1).expand(-1, -1, _GROUP)).flatten(1)  # (rows, count * group)
-    rest = values[:, groups * _GROUP :]
-    largest, places = torch.cat([kept, rest], 1).topk(count)  # (rows, count)
-    group = chosen.gather(1, (places // _GROUP).clamp(max=count - 1))
-    column = torch.where(
-        places < kept.size(1), group * _GROUP + places % _GROUP, groups * _GROUP + places - kept.size(1)
-    )
-    return largest, column
+    length = columns if added is None else columns // added.size(1)
+    by_part = values.view(rows, -1, length)
+    groups = length // _GROUP
+    if values.numel() <= _FEW or by_part.size(1) * groups < 2 * count:
+        sums = by_part if added is None else by_part + added.unsqueeze(-1)
+        return sums.flatten(1).topk(count)
+    maxima = by_part[:, :, : groups * _GROUP].reshape(rows, -1, groups, _GROUP).amax(-1)  # (rows, parts, groups)
+    if added is not None:
+        maxima += added.unsqueeze(-1)
+    _, chosen = maxima.flatten(1).topk(count)
+    starts = chosen.div(groups, rounding_mode="floor") * length + chosen % groups * _GROUP
+    places = (starts.unsqueeze(-1) + torch.arange(_GROUP, device=values.device)).flatten(1)  # (rows, count * group)
+    if length % _GROUP:
+        rest = torch.arange(columns, device=values.device).view(-1, length)[:, groups * _GROUP :]
+        places = torch.cat([places, rest.flatten().expand(rows, -1)], 1)
+    found = values.gather(1, places)
+    if added is not None:
+        found += added.gather(1, places.div(length, rounding_mode="floor"))
+    largest, order = found.topk(count)
+    return largest, places.gather(1, order)

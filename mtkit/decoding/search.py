@@ -170,7 +170,6 @@ class _Search:
         self.observe = observe
         self.decoding = decoding
         self.eos_id = model.config.eos_id
-        self.impossible = sorted({model.config.pad_id, model.config.bos_id})
         self.sentences = sentences
         self.live = list(sentences)
         guidance = [sentence.guidance for sentence in sentences]
@@ -178,6 +177,7 @@ class _Search:
         self.chooser = build_chooser(decoding, model.config, guidance)
         self.beam = beam = decoding.num_hypotheses
         device = src_ids.device
+        self.impossible = torch.tensor(sorted({model.config.pad_id, model.config.bos_id}), device=device)
         self.state = model.start_decoding(src_ids, beam)
         self.totals = torch.zeros(len(sentences), beam, device=device)
         if not decoding.sampling:  # at the first step all rows of a sentence are alike: all but one are ruled out
@@ -211,8 +211,7 @@ class _Search:
         logits = self.model.decode_step(self.newest, self.state)
         log_probs = torch.log_softmax(logits.float(), -1)  # (rows, vocab)
         at_limit = [place for place, s in enumerate(self.live) if number >= s.max_length and not s.is_done]
-        for token_id in self.impossible:
-            log_probs[:, token_id] = -torch.inf
+        log_probs.index_fill_(1, self.impossible, -torch.inf)
         wants_eos = self._filter(log_probs, step, at_limit)
         candidates = self.chooser.choose(log_probs, self.totals, step)
         is_eos = candidates.tokens == self.eos_id
@@ -263,9 +262,9 @@ class _Search:
         self, candidates: Candidates, is_eos: Tensor, log_probs: Tensor, wants_eos: set[int], number: int
     ) -> None:
         """Keep the candidates that end in EOS and may finish."""
-        places, ranks = _find_finishing(candidates, is_eos).nonzero(as_tuple=True)
-        if not len(places):
+        if not bool(is_eos.any()):
             return
+        places, ranks = _find_finishing(candidates, is_eos).nonzero(as_tuple=True)
         rows = self.first_rows[places, 0] + candidates.parents[places, ranks]
         unmet = torch.zeros_like(places) if candidates.num_unmet is None else candidates.num_unmet[places, ranks]
         per_token = torch.cat([self.token_log_probs[rows, : number - 1], log_probs[rows, self.eos_id].unsqueeze(1)], 1)
@@ -294,13 +293,13 @@ class _Search:
     def _select(self, candidates: Candidates, is_eos: Tensor, log_probs: Tensor, number: int) -> None:
         """Let the first candidates that did not end live on, and drop the sentences that are done."""
         beam = self.beam
-        is_closed = is_eos | (candidates.log_probs == -torch.inf)
         totals, parents, tokens = candidates.log_probs, candidates.parents, candidates.tokens
         if totals.size(1) > beam:
+            is_closed = is_eos | (totals == -torch.inf)
             _, order = is_closed.to(torch.uint8).sort(dim=1, stable=True)
             kept = order[:, :beam]  # (batch, beam)
-            totals, parents, tokens, is_closed = (x.gather(1, kept) for x in (totals, parents, tokens, is_closed))
-        self.totals = totals.masked_fill(is_closed, -torch.inf)
+            totals, parents, tokens, is_eos = (x.gather(1, kept) for x in (totals, parents, tokens, is_eos))
+        self.totals = totals.masked_fill(is_eos, -torch.inf)
         rows = (self.first_rows + parents).flatten()
         self.newest = tokens.flatten()
         num_done = self._end_sentences()
@@ -309,7 +308,8 @@ class _Search:
             return
         if beam > 1 and not self.decoding.sampling:  # a sample goes on from itself
             self.state.reorder(rows)
-            self.prefixes, self.token_log_probs = self.prefixes[rows], self.token_log_probs[rows]
+            self.prefixes = self.prefixes.index_select(0, rows)
+            self.token_log_probs = self.token_log_probs.index_select(0, rows)
         self._write(number - 1, self.newest, log_probs[rows, self.newest])
         if num_done and num_done >= _DROP_SHARE * len(self.live):
             self._drop_done()

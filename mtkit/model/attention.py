@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtkit.config.model import ModelConfig
-from mtkit.model.cache import KVCache
+from mtkit.model.cache import FEWEST_POSITIONS, LayerRoom
 from mtkit.model.dropout import Dropout
 from mtkit.model.linear import Linear
+from mtkit.model.softmax import softmax
 from mtkit.model.trained_attention import attend
 
 # Takes the weights of an attention where they are computed, `(batch, num_heads, tgt_len, src_len)`, before dropout.
@@ -58,10 +59,13 @@ def scaled_dot_product_attention(
 
 def attention_weights(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
     """Return softmax(Q K^T / sqrt(head_dim)): `(batch, num_heads, tgt_len, src_len)`; arguments as above."""
-    scores = torch.matmul(queries * (1 / math.sqrt(queries.size(-1))), keys.transpose(-2, -1))
+    nothing = _zero(queries.dtype, queries.device)
+    by_head = queries.flatten(0, 1), keys.flatten(0, 1).mT
+    scores = torch.baddbmm(nothing, *by_head, beta=0, alpha=1 / math.sqrt(queries.size(-1)))
+    scores = scores.view(*queries.shape[:3], -1)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
-    return torch.softmax(scores, dim=-1)
+    return softmax(scores)
 
 
 def decoding_type(x: Tensor) -> Tensor:
@@ -70,26 +74,26 @@ def decoding_type(x: Tensor) -> Tensor:
 
 
 def attend_with_bias(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
-    """Return softmax(Q K^T / sqrt(head_dim) + bias) V for the few queries of a decoding step, heads side by side.
+    """Return softmax(Q K^T / sqrt(head_dim) + bias) V without dropout, heads side by side.
 
     Args:
-        queries: `(batch, beam, num_heads, head_dim)`.
-        keys: `(batch, num_heads, positions, head_dim)`.
-        values: The same shape as `keys`.
-        bias: `(batch, 1, 1 or beam, positions)`: 0, or -inf where a key may not be attended; None for 0.
+        queries: `(batch, num_heads, beam, head_dim)`.
+        keys: `(batch * num_heads, head_dim, positions)`.
+        values: `(batch * num_heads, positions, head_dim)`.
+        bias: `(batch * num_heads, 1 or beam, positions)`: 0, or -inf where a key may not be attended; None for 0.
 
     Returns:
-        `(batch, beam, d_model)`.
+        `(batch * beam, d_model)`.
     """
-    batch, beam, num_heads, head_dim = queries.shape
-    by_head = queries.transpose(1, 2).reshape(-1, beam, head_dim)  # (batch * num_heads, beam, head_dim)
-    # Scaling as a part of the product costs nothing.
-    nothing = _zero(queries.dtype, queries.device)
-    scores = torch.baddbmm(nothing, by_head, keys.flatten(0, 1).mT, beta=0, alpha=1 / math.sqrt(head_dim))
-    if bias is not None:
-        scores.view(batch, num_heads, beam, -1).add_(bias)
-    attended = torch.bmm(torch.softmax(scores, dim=-1), values.flatten(0, 1))
-    return _join_heads(attended.view(batch, num_heads, beam, head_dim))
+    batch, num_heads, beam, head_dim = queries.shape
+    by_head = queries.reshape(-1, beam, head_dim)
+    # Scaling and adding as parts of the product cost nothing.
+    added, beta = (_zero(queries.dtype, queries.device), 0) if bias is None else (bias, 1)
+    scores = torch.baddbmm(added, by_head, keys, beta=beta, alpha=1 / math.sqrt(head_dim))
+    attended = torch.bmm(torch.softmax(scores, dim=-1), values)
+    if beam == 1:  # heads lie side by side already
+        return attended.view(batch, -1)
+    return attended.view(batch, num_heads, beam, head_dim).transpose(1, 2).reshape(batch * beam, -1)
 
 
 @cache
@@ -140,20 +144,42 @@ class SelfAttention(nn.Module):
         attended = scaled_dot_product_attention(queries, keys, values, mask, self.dropout, take)
         return self.out_proj(_join_heads(attended))  # type: ignore[no-any-return]
 
-    def build_step(self) -> Callable[[Tensor, KVCache, Tensor | None], Tensor]:
-        """Return the function that attends from the newest position to all before it and itself, without `out_proj`.
+    def build_pass(self) -> Callable[[Tensor, Tensor | None], Tensor]:
+        """Return the function that attends within `x`, without dropout and without `out_proj`.
 
-        It takes `x`, `(groups, width, d_model)`, the newest position of each hypothesis (see `KVCache`); this layer's
-        cache, which grows by the position; and a bias, `(groups, 1, width, (length + 1) * width)`, that is added to the
-        scores, or None. It returns the shape of `x`.
+        It takes `x`, `(batch, length, d_model)`, and a bias, `(batch * num_heads, 1, positions)`, that is added to the
+        scores, or None. It returns the shape of `x`. There are at least `FEWEST_POSITIONS`, so that the bias has -inf
+        for those behind the length.
         """
         project, num_heads = self.qkv_proj.forward, self.num_heads
 
-        def step(x: Tensor, cache: KVCache, bias: Tensor | None) -> Tensor:
-            groups, width, _ = x.shape
-            projected = decoding_type(project(x)).view(groups, width, 3, num_heads, -1)
-            keys, values = cache.append(projected[:, :, 1:])
-            return attend_with_bias(projected[:, :, 0], keys, values, bias)
+        def attend(x: Tensor, bias: Tensor | None) -> Tensor:
+            batch, length, d_model = x.shape
+            projected = project(x)
+            if length < FEWEST_POSITIONS:
+                projected = functional.pad(projected, (0, 0, 0, FEWEST_POSITIONS - length))
+            parts = projected.view(batch, projected.size(1), 3, num_heads, -1).permute(2, 0, 3, 1, 4)
+            queries = parts[0, :, :, :length]  # (batch, num_heads, length, head_dim)
+            keys, values = parts[1:].flatten(1, 2)  # (batch * num_heads, positions, head_dim)
+            return attend_with_bias(queries, keys.mT, values, bias).view(batch, length, d_model)
+
+        return attend
+
+    def build_step(self) -> Callable[[Tensor, LayerRoom, Tensor | None], Tensor]:
+        """Return the function that attends from the newest position to all before it and itself, without `out_proj`.
+
+        It takes `x`, `(rows, d_model)`, the newest position of each hypothesis; this layer's room, where it writes
+        their keys and values; and a bias, `(groups * num_heads, width, num_slots)`, that is added to the scores, or
+        None. It returns the shape of `x`. At the first position one row may stand for all of its group.
+        """
+        project, num_heads = self.qkv_proj.forward, self.num_heads
+
+        def step(x: Tensor, room: LayerRoom, bias: Tensor | None) -> Tensor:
+            newest, keys, values = room
+            projected = decoding_type(project(x)).view(newest.size(1), -1, 3, num_heads, newest.size(4))
+            projected = projected.permute(2, 0, 3, 1, 4)  # (3, groups, num_heads, width, head_dim)
+            newest.copy_(projected[1:])
+            return attend_with_bias(projected[0], keys, values, bias)
 
         return step
 
@@ -168,14 +194,6 @@ class CrossAttention(nn.Module):
         self.kv_proj = Linear(config.d_model, 2 * config.d_model)
         self.out_proj = Linear(config.d_model, config.d_model)
         self.dropout = Dropout(config.attention_dropout)
-
-    def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values of `memory`, `(batch, src_len, d_model)`.
-
-        Both are `(batch, num_heads, src_len, head_dim)`.
-        """
-        keys, values = self.kv_proj(memory).chunk(2, dim=-1)
-        return _split_heads(keys, self.num_heads), _split_heads(values, self.num_heads)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None, take: TakeWeights | None = None) -> Tensor:
         """Attend from all positions of `x` to the source.
@@ -194,25 +212,31 @@ class CrossAttention(nn.Module):
             attended = attend(queries, self.kv_proj(memory), self.num_heads, mask, self.dropout)
             return self.out_proj(attended)  # type: ignore[no-any-return]
         queries = _split_heads(queries, self.num_heads)
-        attended = scaled_dot_product_attention(queries, *self.project_memory(memory), mask, self.dropout, take)
+        keys, values = (_split_heads(part, self.num_heads) for part in self.kv_proj(memory).chunk(2, dim=-1))
+        attended = scaled_dot_product_attention(queries, keys, values, mask, self.dropout, take)
         return self.out_proj(_join_heads(attended))  # type: ignore[no-any-return]
 
     def build_step(self) -> Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]:
         """Return the function that attends from the newest position to the source, without `out_proj`.
 
-        It takes `x`, `(batch, beam, d_model)`, the newest position of each hypothesis; keys and values from `start`,
-        both `(batch, num_heads, src_len, head_dim)`; and a bias, `(batch, 1, 1, src_len)`, that is added to the scores,
-        or None. It returns the shape of `x`.
+        It takes `x`, `(batch * beam, d_model)`, the newest position of each hypothesis; keys and values as
+        `attend_with_bias` does; and a bias, `(batch * num_heads, 1, src_len)`, that is added to the scores, or None.
+        It returns the shape of `x`.
         """
         project, num_heads = self.q_proj.forward, self.num_heads
 
         def step(x: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
-            batch, beam, _ = x.shape
-            return attend_with_bias(decoding_type(project(x)).view(batch, beam, num_heads, -1), keys, values, bias)
+            batch = len(keys) // num_heads
+            queries = decoding_type(project(x)).view(batch, -1, num_heads, keys.size(1)).transpose(1, 2)
+            return attend_with_bias(queries, keys, values, bias)
 
         return step
 
-    def start(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values of `memory`, `(batch, src_len, d_model)`, laid out for `step`."""
-        keys, values = self.project_memory(decoding_type(memory))
-        return decoding_type(keys).contiguous(), decoding_type(values).contiguous()
+    def start(self, memory: Tensor) -> Tensor:
+        """Return keys and values of `memory`, `(batch, src_len, d_model)`, as `DecoderState` keeps them for `step`.
+
+        They are `(2, batch, num_heads, src_len, head_dim)`.
+        """
+        batch, src_len, _ = memory.shape
+        projected = decoding_type(self.kv_proj(memory)).view(batch, src_len, 2, self.num_heads, -1)
+        return projected.permute(2, 0, 3, 1, 4)

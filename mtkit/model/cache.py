@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,81 +15,114 @@ MAX_SHARED_BEAM = 8
 
 _FIRST_CAPACITY = 16
 
+# Positions that attention sees at least, the rest of them ruled out: torch computes softmax over fewer number by number
+# (`mtkit.model.softmax`).
+FEWEST_POSITIONS = 16
+
 # Every so many positions it is seen which slots of shared caches are still needed; the others are dropped if no more
 # than this share is.
-_COMPACT_EVERY = 4
+_COMPACT_EVERY = 8
 _COMPACT_BELOW = 0.75
 
 
-class KVCache:
-    """Keys and values of one layer's self-attention over the tokens decoded so far.
+class LayerRoom(NamedTuple):
+    """What one layer's self-attention finds at a position; see `KVCache.extend`.
 
-    A group of `width` hypotheses shares one memory: each position takes a slot of each hypothesis, and what was written
-    does not move when hypotheses continue from others. One buffer, `(2, groups, num_heads, capacity, head_dim)`, holds
-    keys and values; it doubles when full, so that a step writes one position instead of copying all.
-
-    Args:
-        width: Hypotheses that share a memory.
+    Attributes:
+        newest: `(2, groups, num_heads, width, head_dim)`, where keys and values of the position are to be written.
+        keys: `(groups * num_heads, head_dim, slots)`, all keys, those of the position included; behind them, up to
+            `FEWEST_POSITIONS` in all, some that must not be attended.
+        values: `(groups * num_heads, slots, head_dim)`, all values, as the keys.
     """
 
-    def __init__(self, width: int = 1) -> None:
+    newest: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+class KVCache:
+    """Keys and values of the self-attention of all layers over the tokens decoded so far.
+
+    A group of `width` hypotheses shares one memory: each position takes a slot of each hypothesis, and what was written
+    does not move when hypotheses continue from others. One buffer, `(num_layers, 2, groups, num_heads, capacity,
+    head_dim)`, holds all keys and values; it doubles when full, so that a step writes one position instead of copying
+    all.
+
+    Args:
+        like: Keys and values of the source, `(num_layers, 2, batch, num_heads, src_len, head_dim)`.
+        groups: Hypotheses, or sentences, that share no memory.
+        width: Hypotheses that share one.
+    """
+
+    def __init__(self, like: Tensor, groups: int, width: int = 1) -> None:
         self.width = width
         self.num_slots = 0
-        self._buffer: Tensor | None = None
+        num_layers, _, _, num_heads, _, head_dim = like.shape
+        self._buffer = like.new_empty(num_layers, 2, groups, num_heads, _FIRST_CAPACITY * width, head_dim)
+        self._visible.zero_()
+        self._parts: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = None
 
-    def append(self, keys_values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add one more position of each hypothesis, and return all keys and all values.
+    @property
+    def num_visible(self) -> int:
+        """Slots that attention sees: what is behind `num_slots` must not be attended."""
+        return max(self.num_slots, FEWEST_POSITIONS)
 
-        Args:
-            keys_values: `(groups, width, 2, num_heads, head_dim)`, or `(groups, 1, …)` if those of a group are alike.
-
-        Returns:
-            Keys and values, both `(groups, num_heads, num_slots, head_dim)`.
-        """
-        start, end = self.num_slots, self.num_slots + self.width
-        new = keys_values.permute(2, 0, 3, 1, 4)  # (2, groups, num_heads, width, head_dim)
-        if new.size(3) < self.width:
-            new = new.expand(-1, -1, -1, self.width, -1)
-        if self._buffer is None:
-            self._buffer = _allocate(new, _FIRST_CAPACITY * self.width)
-        elif end > self._buffer.size(3):
-            grown = _allocate(new, 2 * self._buffer.size(3))
-            grown[:, :, :, :start] = self._buffer[:, :, :, :start]
+    def extend(self) -> list[LayerRoom]:
+        """Make room for one more position of each hypothesis, and return that of each layer."""
+        start, self.num_slots = self.num_slots, self.num_slots + self.width
+        if self.num_slots > self._buffer.size(4):
+            grown = self._allocate(self._buffer.size(2), 2 * self._buffer.size(4))
+            grown.narrow(4, 0, start).copy_(self._buffer.narrow(4, 0, start))
             self._buffer = grown
-        self._buffer[:, :, :, start:end] = new
-        self.num_slots = end
-        keys, values = self._buffer[:, :, :, :end].unbind()
-        return keys, values
+            self._parts = None
+        newest = self._buffer.narrow(4, start, self.width).unbind()
+        if self._parts is None or self.num_slots > FEWEST_POSITIONS:
+            self._parts = split_layers(self._visible)
+        keys, values = self._parts
+        return [LayerRoom(*of_layer) for of_layer in zip(newest, keys, values, strict=True)]
 
     def keep_groups(self, groups: Tensor) -> None:
         """Keep the groups of these indices, `(new_groups,)` int64, in this order. One may be taken several times."""
-        if self._buffer is not None:
-            filled = self._buffer[:, :, :, : self.num_slots]
-            self._replace(filled.index_select(1, groups))
+        old = self._buffer
+        if len(groups) != old.size(2):
+            self._buffer, self._parts = self._allocate(len(groups), old.size(4)), None
+        for theirs, ours in zip(old, self._buffer, strict=True):  # layer by layer, which takes less memory
+            kept = theirs.narrow(3, 0, self.num_visible).index_select(1, groups)
+            ours.narrow(3, 0, self.num_visible).copy_(kept)
 
     def keep_slots(self, slots: Tensor) -> None:
         """Keep of each group the slots of these indices, `(groups, new_slots)` int64, in this order."""
-        if self._buffer is not None:
-            groups = torch.arange(len(slots), device=slots.device).unsqueeze(1)
-            kept = self._buffer.permute(1, 3, 0, 2, 4)[groups, slots]  # (groups, new_slots, 2, num_heads, head_dim)
-            self._replace(kept.permute(2, 0, 3, 1, 4))
-
-    def _replace(self, filled: Tensor) -> None:
-        """Take what is given, `(2, groups, num_heads, slots, head_dim)`, for all that was written so far."""
-        assert self._buffer is not None
-        capacity, self.num_slots = self._buffer.size(3), filled.size(3)
-        self._buffer = _allocate(filled, capacity)
-        self._buffer[:, :, :, : self.num_slots] = filled
+        groups = torch.arange(len(slots), device=slots.device).unsqueeze(1)
+        for layer in self._buffer:
+            kept = layer.permute(1, 3, 0, 2, 4)[groups, slots]  # (groups, new_slots, 2, num_heads, head_dim)
+            layer.narrow(3, 0, slots.size(1)).copy_(kept.permute(2, 0, 3, 1, 4))
+        self.num_slots, self._parts = slots.size(1), None
 
     @property
     def cache_bytes(self) -> int:
         """Memory that the buffer takes, in bytes."""
-        return 0 if self._buffer is None else self._buffer.nbytes
+        return self._buffer.nbytes
+
+    @property
+    def _visible(self) -> Tensor:
+        return self._buffer.narrow(4, 0, self.num_visible)
+
+    def _allocate(self, groups: int, capacity: int) -> Tensor:
+        num_layers, _, _, num_heads, _, head_dim = self._buffer.shape
+        return self._buffer.new_empty(num_layers, 2, groups, num_heads, capacity, head_dim)
 
 
-def _allocate(like: Tensor, capacity: int) -> Tensor:
-    two, groups, num_heads, _, head_dim = like.shape
-    return like.new_empty(two, groups, num_heads, capacity, head_dim)
+def split_layers(keys_values: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return keys and values of each layer as attention multiplies them; nothing is copied.
+
+    Args:
+        keys_values: `(num_layers, 2, batch, num_heads, length, head_dim)`.
+
+    Returns:
+        Keys, `(batch * num_heads, head_dim, length)` each, and values, `(batch * num_heads, length, head_dim)` each.
+    """
+    by_head = keys_values.flatten(2, 3)
+    return by_head[:, 0].mT.unbind(), by_head[:, 1].unbind()
 
 
 @dataclass
@@ -101,57 +135,65 @@ class DecoderState:
     Attributes:
         steps: What each decoder layer does at a position (`DecoderLayer.build_step`).
         last_norm: The norm behind the last layer.
-        caches: The self-attention cache of each decoder layer.
-        memory_keys_values: Of each decoder layer, keys and values over the source, both
-            `(batch, num_heads, src_len, head_dim)`.
-        memory_bias: `(batch, 1, 1, src_len)`, 0 where a source token may be attended and -inf elsewhere; None if all
-            may be.
+        memory: Keys and values of the source, `(num_layers, 2, batch, num_heads, positions, head_dim)`.
+        memory_bias: `(batch * num_heads, 1, positions)`, 0 where a source token may be attended and -inf elsewhere;
+            None if all may be.
         beam: Hypotheses of a sentence.
-        ancestry: `(batch, beam, capacity)`, 0 where a hypothesis may attend a slot of its sentence's caches and -inf
-            where another one wrote it; None where hypotheses share no cache.
+        cache: Of the self-attention.
+        memory_parts: Keys and values of each layer, as `split_layers` returns them.
+        ancestry: `(batch, beam, capacity)`, 0 where a hypothesis may attend a slot of its sentence's cache and -inf
+            where another one wrote it, or none; None where hypotheses share no cache.
         length: Number of tokens decoded so far.
     """
 
     steps: Sequence[Callable[..., Tensor]]
     last_norm: Callable[[Tensor], Tensor]
-    caches: list[KVCache]
-    memory_keys_values: list[tuple[Tensor, Tensor]]
+    memory: Tensor
     memory_bias: Tensor | None
     beam: int = 1
     ancestry: Tensor | None = None
     length: int = 0
+    cache: KVCache = field(init=False)
+    memory_parts: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        width = self.beam if self.beam <= MAX_SHARED_BEAM else 1
+        self.cache = KVCache(self.memory, self.memory.size(2) * self.beam // width, width)
+        self.memory_parts = split_layers(self.memory)
+        self._written = self.memory.new_full((1, 1, FEWEST_POSITIONS), -torch.inf)
 
     @property
     def is_shared(self) -> bool:
-        """Whether the hypotheses of a sentence share its caches."""
-        return self.caches[0].width > 1
+        """Whether the hypotheses of a sentence share its memory in the cache."""
+        return self.cache.width > 1
 
-    def extend(self) -> Tensor | None:
-        """Begin the next position; return what tells each hypothesis which slots are its own.
+    def extend(self) -> tuple[list[LayerRoom], Tensor | None]:
+        """Begin the next position.
 
         Returns:
-            `(batch, 1, beam, slots)`, the new position's included, to be added to attention scores; None where all are.
+            The room of each layer, and what tells each hypothesis which slots are its own, the new one included, to be
+            added to attention scores: `(batch * num_heads, beam, slots)`, or `(1, 1, slots)`; None where all are.
         """
         self.length += 1
+        rooms = self.cache.extend()
+        end, num_visible = self.cache.num_slots, self.cache.num_visible
         if not self.is_shared:
-            return None
-        start = self.caches[0].num_slots
-        end = start + self.beam
+            if end < num_visible:
+                self._written.narrow(2, end - 1, 1).zero_()
+            return rooms, self._written if end < num_visible else None
+        start = end - self.beam
         if self.ancestry is None or end > self.ancestry.size(2):
-            batch, device = len(self.memory_keys_values[0][0]), self.memory_keys_values[0][0].device
-            longer = torch.full((batch, self.beam, 2 * end + 14 * self.beam), -torch.inf, device=device)
+            longer = self.memory.new_full((self.memory.size(2), self.beam, 2 * end + 14 * self.beam), -torch.inf)
             if self.ancestry is not None:
                 longer[:, :, :start] = self.ancestry[:, :, :start]
             self.ancestry = longer
-        newest = self.ancestry[:, :, start:end]
-        newest.fill_(-torch.inf).diagonal(dim1=1, dim2=2).zero_()
-        return self.ancestry[:, None, :, :end]
+        self.ancestry.narrow(2, start, self.beam).fill_(-torch.inf).diagonal(dim1=1, dim2=2).zero_()
+        return rooms, repeat_for_heads(self.ancestry.narrow(2, 0, num_visible), self.memory.size(3))
 
     def reorder(self, rows: Tensor) -> None:
         """Let hypotheses continue from others of the same sentence: `(rows,)` int64 indices of rows."""
         if self.ancestry is None:
-            for cache in self.caches:
-                cache.keep_groups(rows)
+            self.cache.keep_groups(rows)
             return
         self.ancestry = self.ancestry.flatten(0, 1).index_select(0, rows).view_as(self.ancestry)
         if self.length % _COMPACT_EVERY == 0:
@@ -160,16 +202,16 @@ class DecoderState:
     def _compact(self) -> None:
         """Drop the slots that no hypothesis goes back to: of a beam of four, after a while, half of them."""
         assert self.ancestry is not None
-        num_slots = self.caches[0].num_slots
+        num_slots = self.cache.num_slots
         is_needed = (self.ancestry[:, :, :num_slots] == 0).any(1)  # (batch, slots)
         kept = int(is_needed.sum(1).max())
         if kept > _COMPACT_BELOW * num_slots:
             return
         # The needed ones first, in their order; where a sentence has fewer than others, some that nobody attends.
         slots = is_needed.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :kept]
-        for cache in self.caches:
-            cache.keep_slots(slots)
+        self.cache.keep_slots(slots)
         self.ancestry[:, :, :kept] = self.ancestry.gather(2, slots.unsqueeze(1).expand(-1, self.beam, -1))
+        self.ancestry[:, :, kept:num_slots] = -torch.inf
 
     def keep_sentences(self, sentences: Tensor) -> None:
         """Drop all but some sentences from the batch: `(new_batch,)` int64 indices; they keep all their rows."""
@@ -177,13 +219,17 @@ class DecoderState:
         if not self.is_shared:
             first_rows = sentences.unsqueeze(1) * self.beam
             groups = (first_rows + torch.arange(self.beam, device=sentences.device)).flatten()
-        for cache in self.caches:
-            cache.keep_groups(groups)
-        self.memory_keys_values = [
-            (keys.index_select(0, sentences), values.index_select(0, sentences))
-            for keys, values in self.memory_keys_values
-        ]
+        self.cache.keep_groups(groups)
+        batch, num_heads = self.memory.shape[2:4]
+        self.memory = self.memory.index_select(2, sentences)
+        self.memory_parts = split_layers(self.memory)
         if self.memory_bias is not None:
-            self.memory_bias = self.memory_bias.index_select(0, sentences)
+            by_sentence = self.memory_bias.view(batch, num_heads, -1)
+            self.memory_bias = by_sentence.index_select(0, sentences).view(len(sentences) * num_heads, 1, -1)
         if self.ancestry is not None:
             self.ancestry = self.ancestry.index_select(0, sentences)
+
+
+def repeat_for_heads(bias: Tensor, num_heads: int) -> Tensor:
+    """Return what is added to attention scores for each head: `(batch, a, b)` to `(batch * num_heads, a, b)`."""
+    return bias.unsqueeze(1).expand(-1, num_heads, -1, -1).flatten(0, 1)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mtkit.config.model import ModelConfig
 from mtkit.model.attention import CrossAttention, SelfAttention, TakeWeights
-from mtkit.model.cache import KVCache
+from mtkit.model.cache import LayerRoom
 from mtkit.model.dropout import Dropout
 from mtkit.model.linear import Linear
 
@@ -24,19 +24,21 @@ class LayerStep(Protocol):
     def __call__(
         self,
         x: Tensor,
-        cache: KVCache,
+        room: LayerRoom,
         bias: Tensor | None,
-        memory_keys_values: tuple[Tensor, Tensor],
+        memory_keys: Tensor,
+        memory_values: Tensor,
         memory_bias: Tensor | None,
     ) -> Tensor:
         """Decode one more position of each hypothesis, without dropout.
 
         Args:
-            x: `(batch, beam, d_model)`.
-            cache: The layer's self-attention cache; it grows by one position.
+            x: `(batch * beam, d_model)`; `(batch, d_model)` at the first position, where hypotheses are alike.
+            room: The layer's, as `DecoderState.extend` returns it; keys and values of the position are written there.
             bias: Of the self-attention, as `DecoderState.extend` returns it.
-            memory_keys_values: `(batch, num_heads, src_len, head_dim)` each.
-            memory_bias: `(batch, 1, 1, src_len)`, or None; see `DecoderState`.
+            memory_keys: `(batch * num_heads, head_dim, src_len)`.
+            memory_values: `(batch * num_heads, src_len, head_dim)`.
+            memory_bias: `(batch * num_heads, 1, src_len)`, or None; see `DecoderState`.
 
         Returns:
             The shape of `x`.
@@ -92,7 +94,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(..., d_model)` to the same shape."""
-        return self.outer(self.dropout(self.activation(self.inner(x))))  # type: ignore[no-any-return]
+        return self.outer(self.dropout(self.build_step()(x)))  # type: ignore[no-any-return]
 
     def build_step(self) -> Map:
         """Return the function that gives what `outer` is given, without dropout: `(..., d_model)` to `(..., d_ff)`."""
@@ -119,6 +121,23 @@ class EncoderLayer(nn.Module):
         """
         x = self.self_attention_residual(x, lambda y: self.self_attention(y, mask, take))
         return self.feed_forward_residual(x, self.feed_forward)  # type: ignore[no-any-return]
+
+    def build_pass(self) -> Callable[[Tensor, Tensor | None], Tensor]:
+        """Return the function that encodes without dropout, with its parts looked up once.
+
+        It takes `x`, `(batch, src_len, d_model)`, and a bias as `SelfAttention.build_pass` does; it returns the shape
+        of `x`.
+        """
+        own, inner = self.self_attention.build_pass(), self.feed_forward.build_step()
+        add_own, add_inner = self.self_attention.out_proj.add, self.feed_forward.outer.add
+        before_own, after_own = self.self_attention_residual.build_norms()
+        before_inner, after_inner = self.feed_forward_residual.build_norms()
+
+        def encode(x: Tensor, bias: Tensor | None) -> Tensor:
+            x = after_own(add_own(own(before_own(x), bias), x))
+            return after_inner(add_inner(inner(before_inner(x)), x))
+
+        return encode
 
 
 class DecoderLayer(nn.Module):
@@ -176,15 +195,14 @@ class DecoderLayer(nn.Module):
 
         def step(
             x: Tensor,
-            cache: KVCache,
+            room: LayerRoom,
             bias: Tensor | None,
-            memory_keys_values: tuple[Tensor, Tensor],
+            memory_keys: Tensor,
+            memory_values: Tensor,
             memory_bias: Tensor | None,
         ) -> Tensor:
-            width = min(cache.width, x.size(1))  # at the first position one stands for all
-            grouped = before_own(x).view(-1, width, x.size(-1))  # (groups, width, d_model)
-            x = after_own(add_own(own(grouped, cache, bias).view_as(x), x))
-            x = after_source(add_source(source(before_source(x), *memory_keys_values, memory_bias), x))
+            x = after_own(add_own(own(before_own(x), room, bias), x))
+            x = after_source(add_source(source(before_source(x), memory_keys, memory_values, memory_bias), x))
             return after_inner(add_inner(inner(before_inner(x)), x))
 
         return step

@@ -52,10 +52,13 @@ class PositionEncoding(nn.Module):
         """Longest sequence that can be encoded, in tokens; None for no limit."""
         return len(self.table) if self.is_learned else None
 
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """Return `x`, `(batch, length, d_model)`, with the encodings of positions `start` to `start + length` added."""
-        end = start + x.size(1)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x`, `(batch, length, d_model)`, with the encodings of its positions added."""
+        return x + self.find(0, x.size(1))
+
+    def find(self, start: int, end: int) -> Tensor:
+        """Return the encodings of positions `start` to `end`, that one not included: `(end - start, d_model)`."""
         if end > len(self.table) and not self.is_learned:
             longer = sinusoidal_positions(2 * end, self.d_model, self.layout)
             self.table = longer.to(device=self.table.device, dtype=self.table.dtype)
-        return x + self.table[start:end]
+        return self.table[start:end]

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mtkit.model.dropout import Dropout
+from mtkit.model.softmax import softmax, softmax_backward
 
 
 def attend(
@@ -54,7 +55,7 @@ class _Attention(torch.autograd.Function):
         for head in range(num_heads):
             transposed = keys[head].transpose(1, 2)
             torch.baddbmm(start, queries[head], transposed, beta=beta, alpha=scale, out=scores[head])
-        weights = torch.softmax(scores, dim=-1)
+        weights = softmax(scores)
         dropout_mask = dropout.draw_mask(weights)
         dropped = weights if dropout_mask is None else weights * dropout_mask
         attended = queries.new_empty(batch, tgt_len, num_heads, queries.size(-1))
@@ -80,7 +81,7 @@ class _Attention(torch.autograd.Function):
             grad_values[head] = torch.bmm(dropped[head].transpose(1, 2), grads[head])
         if dropout_mask is not None:
             grad_weights.mul_(dropout_mask)
-        grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+        grad_scores = softmax_backward(grad_weights, weights)
         start = weights.new_zeros(())
         for head in range(ctx.num_heads):
             scores, transposed = grad_scores[head], grad_scores[head].transpose(1, 2)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any, Literal, Protocol
 
 import torch
@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from mtkit.config.model import ModelConfig
 from mtkit.model.attention import TakeWeights
-from mtkit.model.cache import MAX_SHARED_BEAM, DecoderState, KVCache
+from mtkit.model.cache import FEWEST_POSITIONS, DecoderState, repeat_for_heads
 from mtkit.model.dropout import Dropout
-from mtkit.model.layers import DecoderLayer, EncoderLayer, build_norm
+from mtkit.model.layers import DecoderLayer, EncoderLayer, LayerStep, build_norm
 from mtkit.model.linear import Linear
 from mtkit.model.positions import PositionEncoding
 
@@ -131,6 +131,11 @@ class Transformer(nn.Module):
         """
         mask = (src_ids != self.config.pad_id)[:, None, None, :]
         x = self._embed(src_ids, self.source_embedding, self.source_positions)
+        if self.is_prepared and record is None and x.device.type == "cpu":
+            bias = self._build_bias(mask, x)
+            for encode in self._encoder_passes:
+                x = encode(x, bias)
+            return self.encoder_norm(x), mask
         for number, layer in enumerate(self.encoder_layers):
             x = self._run_layer(layer, x, mask, *_find_takers(record, number, "encoder"))
         return self.encoder_norm(x), mask
@@ -172,14 +177,15 @@ class Transformer(nn.Module):
     def start_decoding(self, src_ids: Tensor, beam: int = 1) -> DecoderState:
         """Return the state before the first target token of `beam` hypotheses of each source, `(batch, src_len)`."""
         memory, mask = self.encode(src_ids)
-        width = beam if beam <= MAX_SHARED_BEAM else 1
-        bias = None if bool(mask.all()) else torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, -torch.inf)
+        keys_values = torch.stack([layer.cross_attention.start(memory) for layer in self.decoder_layers])  # type: ignore[union-attr, operator]
+        missing = FEWEST_POSITIONS - memory.size(1)
+        if missing > 0:
+            keys_values = functional.pad(keys_values, (0, 0, 0, missing))
         return DecoderState(
-            steps=[layer.build_step() for layer in self.decoder_layers],  # type: ignore[operator]
+            steps=self._decoder_steps if self.is_prepared else self._build_decoder_steps(),
             last_norm=build_norm(self.decoder_norm),
-            caches=[KVCache(width) for _ in self.decoder_layers],
-            memory_keys_values=[layer.cross_attention.start(memory) for layer in self.decoder_layers],  # type: ignore[union-attr, operator]
-            memory_bias=bias,
+            memory=keys_values,
+            memory_bias=self._build_bias(mask, keys_values),
             beam=beam,
         )
 
@@ -196,16 +202,18 @@ class Transformer(nn.Module):
         """
         is_first = state.length == 0 and state.is_shared
         if is_first:  # all hypotheses of a sentence are still one: it is computed once
-            token_ids = token_ids.view(-1, state.beam)[:, 0]
-        x = self._embed(token_ids.view(-1, 1), self.target_embedding, self.target_positions, state.length)
-        x = x.view(-1, 1 if is_first else state.beam, x.size(-1))  # (batch, beam, d_model)
-        bias = state.extend()
+            token_ids = token_ids[:: state.beam]
+        position = self.target_positions.find(state.length, state.length + 1)
+        x = self.target_embedding.weight.index_select(0, token_ids)
+        x = torch.add(position, x, alpha=math.sqrt(self.config.d_model))
+        x = self._cast(x)
+        rooms, bias = state.extend()
         if is_first and bias is not None:
-            bias = bias[:, :, :1]
-        for step, cache, keys_values in zip(state.steps, state.caches, state.memory_keys_values, strict=True):
-            x = step(x, cache, bias, keys_values, state.memory_bias)
-        logits = self.project(state.last_norm(x))  # (batch, beam, vocab)
-        return logits.expand(-1, state.beam, -1).flatten(0, 1)
+            bias = bias[:, :1]
+        for step, room, keys, values in zip(state.steps, rooms, *state.memory_parts, strict=True):
+            x = step(x, room, bias, keys, values, state.memory_bias)  # (rows, d_model)
+        logits = self.project(state.last_norm(x))
+        return logits.repeat_interleave(state.beam, dim=0) if is_first else logits
 
     def _run_decoder(
         self, num_layers: int, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, record: Recorder | None
@@ -224,15 +232,45 @@ class Transformer(nn.Module):
             return checkpoint(layer, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
         return layer(*inputs)  # type: ignore[no-any-return]
 
-    def _embed(self, token_ids: Tensor, embedding: nn.Embedding, positions: PositionEncoding, start: int = 0) -> Tensor:
+    def _embed(self, token_ids: Tensor, embedding: nn.Embedding, positions: PositionEncoding) -> Tensor:
         x = functional.embedding(token_ids, embedding.weight) * math.sqrt(self.config.d_model)
-        x = positions(x, start)
+        return self.dropout(self._cast(positions(x)))  # type: ignore[no-any-return]
+
+    def _cast(self, x: Tensor) -> Tensor:
+        """Return embeddings in the type of what goes from layer to layer."""
         if torch.is_autocast_enabled(x.device.type):
             # The sublayers' outputs are of that type; a residual stream of another would be cast at each of them.
-            x = x.to(torch.get_autocast_dtype(x.device.type))
-        elif self.activation_dtype is not None:
-            x = x.to(self.activation_dtype)
-        return self.dropout(x)  # type: ignore[no-any-return]
+            return x.to(torch.get_autocast_dtype(x.device.type))
+        return x if self.activation_dtype is None else x.to(self.activation_dtype)
+
+    def _build_bias(self, mask: Tensor, like: Tensor) -> Tensor | None:
+        """Return what rules padding out of attention to the source, in the type of `like`; None if nothing is.
+
+        Args:
+            mask: `(batch, 1, 1, src_len)` bool, True for real tokens.
+            like: Any tensor on the mask's device.
+
+        Returns:
+            `(batch * num_heads, 1, positions)`: the source's, and padding up to `FEWEST_POSITIONS`.
+        """
+        missing = FEWEST_POSITIONS - mask.size(-1)
+        if missing > 0:
+            mask = functional.pad(mask, (0, missing))
+        if bool(mask.all()):
+            return None
+        bias = like.new_zeros(mask.shape).masked_fill_(~mask, -torch.inf)
+        return repeat_for_heads(bias.squeeze(1), self.config.num_heads)
+
+    @cached_property
+    def _encoder_passes(self) -> list[Callable[[Tensor, Tensor | None], Tensor]]:
+        return [layer.build_pass() for layer in self.encoder_layers]  # type: ignore[operator]
+
+    @cached_property
+    def _decoder_steps(self) -> list[LayerStep]:
+        return self._build_decoder_steps()
+
+    def _build_decoder_steps(self) -> list[LayerStep]:
+        return [layer.build_step() for layer in self.decoder_layers]  # type: ignore[operator]
 
 
 def _find_takers(record: Recorder | None, layer: int, *kinds: AttentionKind) -> Sequence[TakeWeights]:

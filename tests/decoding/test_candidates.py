@@ -15,3 +15,17 @@ def test_the_largest_are_those_of_topk(columns, count):
     wanted = values.topk(count)
     assert torch.equal(largest, wanted.values)
     assert torch.equal(places, wanted.indices)
+
+
+@pytest.mark.parametrize("length", [5, 640, 1000, 20_000])
+@pytest.mark.parametrize("count", [1, 7])
+def test_the_largest_of_several_parts_are_those_of_the_sums(length, count):
+    torch.manual_seed(length)
+    rows, parts = 20, 3
+    values = torch.stack([torch.randperm(parts * length) for _ in range(rows)]).float()
+    added = torch.tensor([0.25, -0.5 * length, 0.5 * length]).expand(rows, -1).clone()
+    added[0, 1] = -torch.inf
+    sums = (values.view(rows, parts, length) + added.unsqueeze(-1)).flatten(1)
+    largest, places = find_largest(values, count, added)
+    assert torch.equal(largest, sums.topk(count).values)
+    assert torch.equal(sums.gather(1, places), largest)

@@ -81,6 +81,7 @@ def test_each_alternative_is_held_to_its_token():
     assert expand(guidance, []) == []
 
 
+@torch.inference_mode()
 def test_a_search_from_each_alternative_differs_behind_the_prefix(run, model):
     (tokens,) = next_tokens(model, torch.tensor(SOURCES[:1]), [(4, 5)], 3)
     alternatives = expand(Guidance((4, 5)), tokens)

@@ -1,47 +1,75 @@
 import pytest
 import torch
 
-from mtkit.model.cache import KVCache
+from mtkit.model.cache import FEWEST_POSITIONS, KVCache
+
+LAYERS, GROUPS, HEADS, SIZE = 2, 2, 4, 5
 
 
-def make_steps(count, groups=2, width=3):
-    return [torch.randn(groups, width, 2, 4, 5) for _ in range(count)]  # (groups, width, 2, num_heads, head_dim)
+def make_cache(groups=GROUPS, width=1):
+    return KVCache(torch.empty(LAYERS, 2, 1, HEADS, 7, SIZE), groups, width)
+
+
+def append(cache, steps, groups=GROUPS):
+    """Write positions, and return what attention sees after the last: `(layers, 2, groups, heads, slots, size)`."""
+    for step in steps:
+        rooms = cache.extend()
+        for room, written in zip(rooms, step, strict=True):
+            room.newest.copy_(written)
+    parts = [torch.stack([room.keys.mT, room.values]) for room in rooms]
+    return torch.stack(parts).view(LAYERS, 2, groups, HEADS, -1, SIZE)
+
+
+def make_steps(count, groups=GROUPS, width=1):
+    return [torch.randn(LAYERS, 2, groups, HEADS, width, SIZE) for _ in range(count)]
 
 
 @pytest.mark.parametrize("width", [1, 3])
 def test_returns_all_that_was_appended_across_growth(width):
-    cache = KVCache(width)
+    cache = make_cache(width=width)
     steps = make_steps(40, width=width)
     for count, step in enumerate(steps, 1):
-        keys, values = cache.append(step)
-        expected = torch.cat(steps[:count], dim=1).permute(2, 0, 3, 1, 4)
-        assert torch.equal(torch.stack([keys, values]), expected)
+        seen = append(cache, [step])
+        assert cache.num_slots == count * width
+        assert cache.num_visible == seen.size(4) == max(count * width, FEWEST_POSITIONS)
+        assert torch.equal(seen[..., : count * width, :], torch.cat(steps[:count], dim=4))
+        assert not seen[..., count * width :, :].any()  # nothing that could make a product of it no number
 
 
 def test_keeping_takes_groups_along_and_may_repeat_or_drop_them():
-    cache = KVCache(3)
-    (first,), (second,) = make_steps(1, groups=3), make_steps(1, groups=4)
-    cache.append(first)
+    cache = make_cache(groups=3, width=3)
+    (first,), (second,), (third,) = (make_steps(1, groups, 3) for groups in (3, 4, 2))
+    append(cache, [first], groups=3)
     groups = torch.tensor([2, 2, 0, 1])
     cache.keep_groups(groups)
-    keys, _ = cache.append(second)
-    assert torch.equal(keys, torch.cat([first[groups], second], dim=1).permute(2, 0, 3, 1, 4)[0])
+    seen = append(cache, [second], groups=4)
+    kept = torch.cat([first[:, :, groups], second], dim=4)
+    assert torch.equal(seen[..., :6, :], kept)
+    cache.keep_groups(torch.tensor([3, 0]))
+    seen = append(cache, [third])
+    assert torch.equal(seen[..., :9, :], torch.cat([kept[:, :, [3, 0]], third], dim=4))
+    assert not seen[..., 9:, :].any()
+
+
+def test_groups_of_the_same_number_change_places_in_memory():
+    cache = make_cache()
+    (first,), (second,) = make_steps(1), make_steps(1)
+    append(cache, [first])
+    cache.keep_groups(torch.tensor([1, 0]))
+    assert torch.equal(append(cache, [second])[..., :2, :], torch.cat([first[:, :, [1, 0]], second], dim=4))
 
 
 def test_keeping_slots_takes_those_of_each_group():
-    cache = KVCache(3)
-    first, second = make_steps(2)
-    cache.append(first)
+    cache = make_cache(width=3)
+    first, second = make_steps(2, width=3)
+    append(cache, [first])
     slots = torch.tensor([[2, 0], [1, 2]])
     cache.keep_slots(slots)
     assert cache.num_slots == 2
-    keys, values = cache.append(second)
-    kept = torch.stack([first[group, chosen] for group, chosen in enumerate(slots)])
-    assert torch.equal(torch.stack([keys, values]), torch.cat([kept, second], dim=1).permute(2, 0, 3, 1, 4))
+    seen = append(cache, [second])
+    kept = torch.stack([first[:, :, group, :, chosen] for group, chosen in enumerate(slots)], dim=2)
+    assert torch.equal(seen[..., :5, :], torch.cat([kept, second], dim=4))
 
 
 def test_tells_its_size():
-    cache = KVCache(3)
-    assert cache.cache_bytes == 0
-    cache.append(make_steps(1)[0])
-    assert cache.cache_bytes == 2 * (2 * 4 * 16 * 3 * 5) * 4
+    assert make_cache(width=3).cache_bytes == LAYERS * 2 * GROUPS * HEADS * 16 * 3 * SIZE * 4

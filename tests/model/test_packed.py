@@ -124,6 +124,21 @@ def test_int8_takes_a_row_of_zeros_and_an_output_without_weights():
     assert torch.equal(y, linear.bias.expand(2, -1))
 
 
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("length", [1, 8, 15, 16, 17, 40])
+def test_a_prepared_encoder_encodes_as_the_layers_do(make_model, norm, length):
+    model = make_model(norm=norm, max_positions=64)
+    prepare_for_inference(model, "fp32")
+    src_ids = torch.randint(4, 83, (4, length))
+    src_ids[1, length // 2 + 1 :] = src_ids[2, 1:] = 0
+    with torch.inference_mode():
+        for sources in (src_ids, src_ids[:1]):  # with padding and without
+            memory, mask = model.encode(sources)
+            expected, _ = model.encode(sources, record=lambda *_: None)
+            is_real = mask[:, 0, 0]
+            assert torch.allclose(memory[is_real], expected[is_real], atol=1e-5)
+
+
 @needs_onednn
 def test_a_packed_row_hardly_depends_on_its_company():
     layer, x = PackedLinear(make_linear(), torch.float32), make_inputs(64)

@@ -124,7 +124,7 @@ def test_cached_logits_equal_uncached_with_a_beam_and_reordering(make_model, bat
                 sentences = sentences[kept]
                 history = history.unflatten(0, (3, beam))[kept].flatten(0, 1)
         if state.is_shared:  # hypotheses have common ancestors, so that most slots were dropped
-            assert state.caches[0].num_slots < 0.75 * 40 * beam
+            assert state.cache.num_slots < 0.75 * 40 * beam
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
