@@ -62,7 +62,7 @@ def attention_weights(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Ten
     nothing = _zero(queries.dtype, queries.device)
     by_head = queries.flatten(0, 1), keys.flatten(0, 1).mT
     scores = torch.baddbmm(nothing, *by_head, beta=0, alpha=1 / math.sqrt(queries.size(-1)))
-    scores = scores.view(*queries.shape[:3], -1)
+    scores = scores.view(*queries.shape[:3], keys.size(2))
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     return softmax(scores)
@@ -169,8 +169,8 @@ class SelfAttention(nn.Module):
         """Return the function that attends from the newest position to all before it and itself, without `out_proj`.
 
         It takes `x`, `(rows, d_model)`, the newest position of each hypothesis; this layer's room, where it writes
-        their keys and values; and a bias, `(groups * num_heads, width, num_slots)`, that is added to the scores, or
-        None. It returns the shape of `x`. At the first position one row may stand for all of its group.
+        their keys and values; and a bias, as `DecoderState.extend` returns it, that is added to the scores, or None. It
+        returns the shape of `x`. At the first position one row may stand for all of its group.
         """
         project, num_heads = self.qkv_proj.forward, self.num_heads
 

@@ -44,12 +44,12 @@ class KVCache:
     """Keys and values of the self-attention of all layers over the tokens decoded so far.
 
     A group of `width` hypotheses shares one memory: each position takes a slot of each hypothesis, and what was written
-    does not move when hypotheses continue from others. One buffer, `(num_layers, 2, groups, num_heads, capacity,
-    head_dim)`, holds all keys and values; it doubles when full, so that a step writes one position instead of copying
-    all.
+    does not move when hypotheses continue from others. A buffer for each layer, `(2, groups, num_heads, capacity,
+    head_dim)`, holds keys and values; it doubles when full, so that a step writes one position instead of copying all.
+    Whatever replaces buffers does so layer by layer: never are there two of more than one layer.
 
     Args:
-        like: Keys and values of the source, `(num_layers, 2, batch, num_heads, src_len, head_dim)`.
+        like: Keys and values of the source, `(num_layers, 2, batch, num_heads, positions, head_dim)`.
         groups: Hypotheses, or sentences, that share no memory.
         width: Hypotheses that share one.
     """
@@ -58,9 +58,10 @@ class KVCache:
         self.width = width
         self.num_slots = 0
         num_layers, _, _, num_heads, _, head_dim = like.shape
-        self._buffer = like.new_empty(num_layers, 2, groups, num_heads, _FIRST_CAPACITY * width, head_dim)
-        self._visible.zero_()
-        self._parts: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = None
+        shape = (2, groups, num_heads, _FIRST_CAPACITY * width, head_dim)
+        self._layers = [_LayerBuffer(like.new_empty(shape)) for _ in range(num_layers)]
+        for layer in self._layers:
+            layer.buffer.narrow(3, 0, self.num_visible).zero_()
 
     @property
     def num_visible(self) -> int:
@@ -70,46 +71,55 @@ class KVCache:
     def extend(self) -> list[LayerRoom]:
         """Make room for one more position of each hypothesis, and return that of each layer."""
         start, self.num_slots = self.num_slots, self.num_slots + self.width
-        if self.num_slots > self._buffer.size(4):
-            grown = self._allocate(self._buffer.size(2), 2 * self._buffer.size(4))
-            grown.narrow(4, 0, start).copy_(self._buffer.narrow(4, 0, start))
-            self._buffer = grown
-            self._parts = None
-        newest = self._buffer.narrow(4, start, self.width).unbind()
-        if self._parts is None or self.num_slots > FEWEST_POSITIONS:
-            self._parts = split_layers(self._visible)
-        keys, values = self._parts
-        return [LayerRoom(*of_layer) for of_layer in zip(newest, keys, values, strict=True)]
+        capacity = self._layers[0].buffer.size(3)
+        if self.num_slots > capacity:
+            self._replace(lambda layer: layer.narrow(3, 0, start), capacity=2 * capacity)
+        num_visible = self.num_visible
+        return [
+            LayerRoom(
+                layer.buffer.narrow(3, start, self.width),
+                layer.keys.narrow(2, 0, num_visible),
+                layer.values.narrow(1, 0, num_visible),
+            )
+            for layer in self._layers
+        ]
 
     def keep_groups(self, groups: Tensor) -> None:
         """Keep the groups of these indices, `(new_groups,)` int64, in this order. One may be taken several times."""
-        old = self._buffer
-        if len(groups) != old.size(2):
-            self._buffer, self._parts = self._allocate(len(groups), old.size(4)), None
-        for theirs, ours in zip(old, self._buffer, strict=True):  # layer by layer, which takes less memory
-            kept = theirs.narrow(3, 0, self.num_visible).index_select(1, groups)
-            ours.narrow(3, 0, self.num_visible).copy_(kept)
+        self._replace(lambda layer: layer.narrow(3, 0, self.num_visible).index_select(1, groups))
 
     def keep_slots(self, slots: Tensor) -> None:
         """Keep of each group the slots of these indices, `(groups, new_slots)` int64, in this order."""
         groups = torch.arange(len(slots), device=slots.device).unsqueeze(1)
-        for layer in self._buffer:
-            kept = layer.permute(1, 3, 0, 2, 4)[groups, slots]  # (groups, new_slots, 2, num_heads, head_dim)
-            layer.narrow(3, 0, slots.size(1)).copy_(kept.permute(2, 0, 3, 1, 4))
-        self.num_slots, self._parts = slots.size(1), None
+        for layer in self._layers:
+            by_slot = layer.buffer.permute(1, 3, 0, 2, 4)
+            kept = by_slot[groups, slots]  # (groups, new_slots, 2, num_heads, head_dim)
+            layer.buffer.narrow(3, 0, slots.size(1)).copy_(kept.permute(2, 0, 3, 1, 4))
+        self.num_slots = slots.size(1)
 
     @property
     def cache_bytes(self) -> int:
-        """Memory that the buffer takes, in bytes."""
-        return self._buffer.nbytes
+        """Memory that the buffers take, in bytes."""
+        return sum(layer.buffer.nbytes for layer in self._layers)
 
-    @property
-    def _visible(self) -> Tensor:
-        return self._buffer.narrow(4, 0, self.num_visible)
+    def _replace(self, choose: Callable[[Tensor], Tensor], capacity: int | None = None) -> None:
+        """Let each layer hold what is chosen of its buffer; in the buffer that it has, if that has the right size."""
+        for number, layer in enumerate(self._layers):
+            chosen = choose(layer.buffer)
+            two, groups, num_heads, slots, head_dim = chosen.shape
+            shape = (two, groups, num_heads, capacity or layer.buffer.size(3), head_dim)
+            kept = layer if layer.buffer.shape == shape else _LayerBuffer(chosen.new_empty(shape))
+            kept.buffer.narrow(3, 0, slots).copy_(chosen)
+            self._layers[number] = kept
 
-    def _allocate(self, groups: int, capacity: int) -> Tensor:
-        num_layers, _, _, num_heads, _, head_dim = self._buffer.shape
-        return self._buffer.new_empty(num_layers, 2, groups, num_heads, capacity, head_dim)
+
+class _LayerBuffer:
+    """The buffer of a layer, and its keys and values as `LayerRoom` has them."""
+
+    def __init__(self, buffer: Tensor) -> None:
+        self.buffer = buffer
+        keys, self.values = buffer.flatten(1, 2)
+        self.keys = keys.mT
 
 
 def split_layers(keys_values: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -177,10 +177,7 @@ class Transformer(nn.Module):
     def start_decoding(self, src_ids: Tensor, beam: int = 1) -> DecoderState:
         """Return the state before the first target token of `beam` hypotheses of each source, `(batch, src_len)`."""
         memory, mask = self.encode(src_ids)
-        keys_values = torch.stack([layer.cross_attention.start(memory) for layer in self.decoder_layers])  # type: ignore[union-attr, operator]
-        missing = FEWEST_POSITIONS - memory.size(1)
-        if missing > 0:
-            keys_values = functional.pad(keys_values, (0, 0, 0, missing))
+        keys_values = self._project_memory(memory)
         return DecoderState(
             steps=self._decoder_steps if self.is_prepared else self._build_decoder_steps(),
             last_norm=build_norm(self.decoder_norm),
@@ -214,6 +211,22 @@ class Transformer(nn.Module):
             x = step(x, room, bias, keys, values, state.memory_bias)  # (rows, d_model)
         logits = self.project(state.last_norm(x))
         return logits.repeat_interleave(state.beam, dim=0) if is_first else logits
+
+    def _project_memory(self, memory: Tensor) -> Tensor:
+        """Return keys and values of the source, `(num_layers, 2, batch, num_heads, positions, head_dim)`.
+
+        There are at least `FEWEST_POSITIONS`; those behind the source are zero.
+        """
+        positions = max(memory.size(1), FEWEST_POSITIONS)
+        keys_values = torch.empty(0)
+        for number, layer in enumerate(self.decoder_layers):  # one after the other, which takes less memory
+            projected = layer.cross_attention.start(memory)  # type: ignore[union-attr, operator]
+            if number == 0:
+                two, batch, num_heads, _, head_dim = projected.shape
+                shape = (len(self.decoder_layers), two, batch, num_heads, positions, head_dim)
+                keys_values = projected.new_zeros(shape)
+            keys_values[number].narrow(3, 0, memory.size(1)).copy_(projected)
+        return keys_values
 
     def _run_decoder(
         self, num_layers: int, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, record: Recorder | None

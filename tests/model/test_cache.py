@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mtkit.model import cache as cache_module
 from mtkit.model.cache import FEWEST_POSITIONS, KVCache
 
 LAYERS, GROUPS, HEADS, SIZE = 2, 2, 4, 5
@@ -73,3 +74,13 @@ def test_keeping_slots_takes_those_of_each_group():
 
 def test_tells_its_size():
     assert make_cache(width=3).cache_bytes == LAYERS * 2 * GROUPS * HEADS * 16 * 3 * SIZE * 4
+
+
+def test_a_layer_gets_its_new_buffer_when_those_before_it_have_theirs(monkeypatch):
+    cache = make_cache(groups=4)
+    append(cache, make_steps(1, groups=4), groups=4)
+    sizes, build = [], cache_module._LayerBuffer
+    monkeypatch.setattr(cache_module, "_LayerBuffer", lambda buffer: sizes.append(cache.cache_bytes) or build(buffer))
+    whole = cache.cache_bytes
+    cache.keep_groups(torch.tensor([0]))
+    assert sizes == [whole, whole - 3 * whole // (4 * LAYERS)]
