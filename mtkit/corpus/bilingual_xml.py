@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,45 @@ def find_segments(element: Any) -> dict[str, Any]:
     return numbered if None not in numbered and len(numbered) == len(segments) else {}
 
 
+def has_content(element: Any) -> bool:
+    """Return whether an element holds text or inline elements other than segments and what encloses these."""
+    if (element.text or "").strip():
+        return True
+    return any(
+        next(iter_segments(child), None) is None or has_content(child) or (child.tail or "").strip()
+        for child in element
+    )
+
+
+def is_undivided(target: Any, segmented: Any) -> bool:
+    """Return whether a target is translated as a whole, and not segment by segment as its `seg-source` is divided.
+
+    So it is if it lacks one of these segments or has nothing in them, and has text outside that its source does not
+    have there. Numbers and punctuation between segments may differ.
+    """
+    there = _find_shared(target, segmented)
+    if len(there) == len(find_segments(segmented)) and any(has_content(mark) for mark in there):
+        return False
+    if has_other_segments(target, segmented):
+        return True
+    sources = frozenset(iter_segments(segmented))
+    outside = (" ".join(_iter_text(*side)).split() for side in ((target, there), (segmented, sources)))
+    words, source_words = (Counter(w for w in side if not there or any(map(str.isalpha, w))) for side in outside)
+    return not words <= source_words
+
+
+def has_other_segments(target: Any, segmented: Any) -> bool:
+    """Return whether a target has text in segments that its `seg-source` does not have, as one that was split."""
+    there = _find_shared(target, segmented)
+    return any(mark not in there and has_content(mark) for mark in iter_segments(target))
+
+
+def _find_shared(target: Any, segmented: Any) -> frozenset[Any]:
+    """Return the segments of a target that its `seg-source` has too."""
+    mids = find_segments(segmented)
+    return frozenset(mark for mid, mark in find_segments(target).items() if mid in mids)
+
+
 def is_untranslatable(element: Any) -> bool:
     """Return whether an element, or the nearest one around it that says so, is not to be translated."""
     while element is not None:
@@ -193,12 +233,12 @@ def is_untranslatable(element: Any) -> bool:
     return False
 
 
-def _iter_text(element: Any) -> Iterator[str]:
+def _iter_text(element: Any, skipped: Collection[Any] = ()) -> Iterator[str]:
     yield element.text or ""
     for child in element:
         if isinstance(child.tag, str):
-            if local_name(child) not in CODE:
-                yield from _iter_text(child)
+            if local_name(child) not in CODE and child not in skipped:
+                yield from _iter_text(child, skipped)
         elif callable(child.tag) and (child.text or "").startswith("&"):
             yield child.text
         yield child.tail or ""

@@ -14,8 +14,12 @@ from mtkit.corpus.bilingual_xml import (
     find_segments,
     find_xliff_version,
     get_text,
+    has_content,
+    has_other_segments,
+    is_undivided,
     is_untranslatable,
     iter_named,
+    iter_segments,
     parse_xml,
 )
 from mtkit.corpus.language_tags import Languages
@@ -71,15 +75,15 @@ def iter_xliff_pairs(content: bytes, name: str | Path, languages: Languages, lef
 
 
 def _iter_segment_pairs(unit: Any) -> Iterator[Pair]:
-    """Yield the texts of a unit, segment by segment where both sides are divided; empty for what is not there."""
+    """Yield the texts of a unit, segment by segment where both sides are divided alike; empty for what is not there."""
     source, target, divided = (find_child(unit, name) for name in ("source", "target", "seg-source"))
-    whole = tuple("" if side is None else get_text(side) for side in (source, target))
     sources, targets = ({} if side is None else find_segments(side) for side in (divided, target))
-    if not sources or (whole[1] and not targets):
-        yield whole[0], whole[1]
+    if sources and (target is None or not (is_undivided(target, divided) or has_other_segments(target, divided))):
+        for mid, mark in sources.items():
+            yield get_text(mark), get_text(targets[mid]) if mid in targets else ""
         return
-    for mid, mark in sources.items():
-        yield get_text(mark), get_text(targets[mid]) if mid in targets else ""
+    is_whole = target is not None and all(has_content(mark) for mark in iter_segments(target))
+    yield "" if source is None else get_text(source), get_text(target) if is_whole else ""
 
 
 def _find_problem(unit: Any) -> str | None:

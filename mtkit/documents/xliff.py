@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mtkit.corpus.bilingual_xml import (
-    CODE,
     find_child,
     find_segments,
     find_xliff_version,
+    has_content,
+    has_other_segments,
+    is_undivided,
     is_untranslatable,
     iter_named,
     iter_segments,
@@ -39,7 +40,8 @@ class _Unit:
         source: The element with its source.
         mid: Of XLIFF 1.2 with `seg-source`: the number of the segment.
         has_siblings: Whether others share its holder, and so its state.
-        is_undivided: Whether the target of its holder has text that lies in none of the segments.
+        is_undivided: Whether the target of its holder is translated as a whole.
+        is_split: Whether the target of its holder has text in segments that its source does not have.
     """
 
     holder: Any
@@ -47,6 +49,7 @@ class _Unit:
     mid: str | None = None
     has_siblings: bool = False
     is_undivided: bool = False
+    is_split: bool = False
 
 
 class Xliff(MarkingDocument):
@@ -74,6 +77,8 @@ class Xliff(MarkingDocument):
         units = self._iter_units_1() if self._version == 1 else self._iter_units_2()
         self._units = [unit for unit in units if self._is_wanted(unit)]
         self._pending = {(unit.holder, unit.mid) for unit in self._units}
+        # Holders whose targets are to be divided as their sources are, once one of their segments is filled.
+        self._undivided = {unit.holder for unit in self._units if unit.is_undivided or self._is_replaced_split(unit)}
         self._segments = [Segment(split_inline(u.source), f"line {u.source.sourceline}") for u in self._units]
 
     def render(self, translations: Sequence[TranslatedSegment | None]) -> bytes:
@@ -121,11 +126,16 @@ class Xliff(MarkingDocument):
                 continue
             segmented = find_child(holder, "seg-source")
             marks = {} if segmented is None else find_segments(segmented)
-            is_undivided = bool(marks) and _has_text_outside(find_child(holder, "target"), segmented, marks)
-            if marks:
-                yield from (_Unit(holder, mark, mid, len(marks) > 1, is_undivided) for mid, mark in marks.items())
-            else:
+            if not marks:
                 yield _Unit(holder, source)
+                continue
+            target = find_child(holder, "target")
+            shared = {
+                "has_siblings": len(marks) > 1,
+                "is_undivided": target is not None and is_undivided(target, segmented),
+                "is_split": target is not None and has_other_segments(target, segmented),
+            }
+            yield from (_Unit(holder, mark, mid, **shared) for mid, mark in marks.items())
 
     def _iter_units_2(self) -> Iterator[_Unit]:
         for holder in iter_named(self._tree.getroot(), "segment"):
@@ -139,13 +149,18 @@ class Xliff(MarkingDocument):
         if self._options.fill == "all":
             return True
         target, outer = self._find_target(unit), find_child(unit.holder, "target")
-        is_empty = target is None or not (len(target) or (target.text or "").strip())
+        is_empty = target is None or not has_content(target)
         if is_empty and not unit.is_undivided:
             return outer is None or unit.holder.get("approved") != "yes"
         if unit.has_siblings and not is_empty:  # the state does not say which of them it is about
             return False
         state = (outer.get("state") if self._version == 1 else unit.holder.get("state")) or ""
         return self._options.fill == "fuzzy" and (state.startswith("needs-") or state in ("new", "initial"))
+
+    def _is_replaced_split(self, unit: _Unit) -> bool:
+        """Return whether a unit has a translation, of which a part may stand in segments that its source lacks."""
+        target = self._find_target(unit)
+        return unit.is_split and target is not None and has_content(target)
 
     def _find_target(self, unit: _Unit) -> Any:
         target = find_child(unit.holder, "target")
@@ -162,8 +177,9 @@ class Xliff(MarkingDocument):
     def _get_target(self, unit: _Unit) -> Any:
         """Return the element that holds the translation of a unit; it is made where there is none."""
         target = self._find_target(unit)
-        if target is not None:
+        if target is not None and unit.holder not in self._undivided:
             return target
+        self._undivided.discard(unit.holder)
         outer = find_child(unit.holder, "target")
         if outer is None:
             outer = self._make_target(unit.holder)
@@ -215,23 +231,6 @@ def read_xliff(content: bytes, name: str | Path = "document", options: DocumentO
         DataError: The file is damaged, no XLIFF, or in other languages than the model's.
     """
     return Xliff(content, name, options)
-
-
-def _has_text_outside(target: Any, segmented: Any, marks: Collection[str]) -> bool:
-    """Return whether words of a target stand in none of the segments of its source, nor between these."""
-    if target is None:
-        return False
-    mids = find_segments(target).keys() & marks
-    target_words, source_words = (Counter(" ".join(_iter_text_outside(s, mids)).split()) for s in (target, segmented))
-    return not target_words <= source_words
-
-
-def _iter_text_outside(element: Any, mids: Collection[str]) -> Iterator[str]:
-    yield element.text or ""
-    for child in element:
-        if isinstance(child.tag, str) and local_name(child) not in CODE and child.get("mid") not in mids:
-            yield from _iter_text_outside(child, mids)
-        yield child.tail or ""
 
 
 def _copy_content(element: Any, copied: Any) -> None:

@@ -324,6 +324,24 @@ def test_xliff_counts_what_has_no_source(write):
             {},
         ),
         ("<target>Eins. Zwei.</target>", [("One. Two.", "Eins. Zwei.")], {}),
+        ('<target><mrk mtype="seg" mid="0">Eins</mrk> und zwei.</target>', [("One. Two.", "Eins und zwei.")], {}),
+        (
+            '<target><mrk mtype="seg" mid="0">Ei</mrk><mrk mtype="seg" mid="0_1">ns.</mrk> '
+            '<mrk mtype="seg" mid="1">Zwei.</mrk></target>',
+            [("One. Two.", "Eins. Zwei.")],
+            {},
+        ),
+        (
+            '<target><mrk mtype="seg" mid="0">Ei</mrk><mrk mtype="seg" mid="0_1">ns.</mrk> '
+            '<mrk mtype="seg" mid="1"/></target>',
+            [],
+            {"untranslated": 1},
+        ),
+        (
+            '<target>1. <mrk mtype="seg" mid="0">Eins.</mrk> – <mrk mtype="seg" mid="1"/></target>',
+            [("One.", "Eins.")],
+            {"untranslated": 1},
+        ),
         (
             '<target state="needs-translation"><mrk mtype="seg" mid="0">Eins.</mrk></target>',
             [],

@@ -225,6 +225,10 @@ MARKS = '<mrk mtype="seg" mid="0">One.</mrk> and <mrk mtype="seg" mid="1">Two.</
         '<mrk mtype="seg" mid="0">Eins</mrk> <mrk mtype="seg" mid="0">Zwei</mrk>',
         '<mrk mtype="seg" mid="0">Eins</mrk> <mrk mtype="seg" mid="0">Zwei</mrk> <mrk mtype="seg" mid="1">Drei</mrk>',
         '<mrk mtype="seg" mid="0"/>Eins und zwei',
+        '<mrk mtype="seg" mid="0"/>Eins und zwei<mrk mtype="seg" mid="1"/>',
+        '<mrk mtype="seg" mid="0">Eins</mrk> und <mrk mtype="seg" mid="0_1">2</mrk>',
+        "1 + 2",
+        "One. Two.",
     ],
 )
 @pytest.mark.parametrize("state", ["final", "needs-translation"])
@@ -249,12 +253,59 @@ def test_what_stands_between_the_segments_is_no_translation(stand_in, target):
     assert target[1].text == "Two."
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        '1. <mrk mtype="seg" mid="0">Eins</mrk> – <mrk mtype="seg" mid="1">{}</mrk>',
+        '1. <mrk mtype="seg" mid="0">{}</mrk> – <mrk mtype="seg" mid="1">{}</mrk>',
+        'Vor: <mrk mtype="seg" mid="0">Eins</mrk> sowie <mrk mtype="seg" mid="1">{}</mrk>',
+        '<mrk mtype="seg" mid="0">Ei</mrk><mrk mtype="seg" mid="0_1">ns</mrk> <mrk mtype="seg" mid="1">{}</mrk>',
+    ],
+)
+def test_what_stands_between_the_segments_may_be_written_otherwise(stand_in, target):
+    text = divide("1) " + MARKS, f"<target>{target.format('', '')}</target>")
+    found = unit(fill(text, stand_in())[0], 6).find("target")
+    expected = target.format("One.", "Two.") if target.count("{}") == 2 else target.format("Two.")
+    assert re.sub(r'\sxmlns(:x)?="[^"]*"', "", inner(found)) == expected
+
+
+@pytest.mark.parametrize("options", [{"fill": "fuzzy"}, {"fill": "all"}])
+@pytest.mark.parametrize("works", [True, False])
+def test_what_was_split_is_replaced_as_a_whole(stand_in, options, works):
+    source = '<mrk mtype="seg" mid="0">One. Two.</mrk>'
+    target = '<mrk mtype="seg" mid="0">Eins.</mrk> <mrk mtype="seg" mid="0_1">Zwei.</mrk>'
+    text = divide(source, f'<target state="needs-translation">{target}</target>')
+    found = unit(fill(text, stand_in(lambda request: request.source if works else ""), **options)[0], 6).find("target")
+    assert re.sub(r'\sxmlns(:x)?="[^"]*"', "", inner(found)) == (source if works else target)
+
+
+def test_what_is_split_goes_with_all_that_is_replaced(stand_in):
+    target = '<mrk mtype="seg" mid="0"/> <mrk mtype="seg" mid="1">Zw</mrk><mrk mtype="seg" mid="1_1">ei</mrk>'
+    found = unit(fill(divide(MARKS, f"<target>{target}</target>"), stand_in(), fill="all")[0], 6).find("target")
+    assert "".join(found.itertext()) == "One. and Two."
+
+
 @pytest.mark.parametrize("mid", ["", ' mid="1"'])
-@pytest.mark.parametrize("target", ["", "<target>Von Hand</target>"])
-def test_segments_without_a_number_of_their_own_are_translated_as_one(stand_in, mid, target):
-    text = divide(MARKS.replace(' mid="0"', mid).replace(' mid="1"', mid), target)
-    root, _ = fill(text, stand_in())
-    assert inner(unit(root, 6).find("target")) == ("Von Hand" if target else "One. Two.")
+@pytest.mark.parametrize(
+    ("target", "stays"),
+    [
+        ("", False),
+        ('<mrk mtype="seg"/> <mrk mtype="seg"/>', False),
+        ('<g id="1"><mrk mtype="seg"> </mrk></g>', False),
+        ("Von Hand", True),
+        ('<mrk mtype="seg"/> <mrk mtype="seg">Zwei</mrk>', True),
+        ('<g id="1"><mrk mtype="seg"/>Zwei</g>', True),
+        ('<g id="1"><mrk mtype="seg"/></g>Zwei', True),
+        ('<mrk mtype="seg"><x id="1"/></mrk>', True),
+    ],
+)
+@pytest.mark.parametrize("divided", [True, False])
+def test_segments_without_a_number_of_their_own_are_translated_as_one(stand_in, mid, target, stays, divided):
+    target = target.replace(' mtype="seg"', f' mtype="seg"{mid}')
+    text = divide(MARKS.replace(' mid="0"', mid).replace(' mid="1"', mid), target and f"<target>{target}</target>")
+    root, _ = fill(text if divided else re.sub("<seg-source>.*</seg-source>", "", text), stand_in())
+    found = re.sub(r'\sxmlns(:x)?="[^"]*"', "", inner(unit(root, 6).find("target")))
+    assert found == (target if stays else "One. Two.")
 
 
 @pytest.mark.parametrize(("target", "filled"), [("", True), ("<target/>", False)])
