@@ -20,7 +20,9 @@ _PARAGRAPHS = re.compile(r"\n[^\S\n]*(?:\n\s*|(?=[-*•]\s))")
 _CHARSET = re.compile(rb"charset=([\w.:-]+)")
 _HEADER = re.compile(rb'.*?^msgid "".*?\n[^\S\n]*(?=\r?\n)', re.DOTALL | re.MULTILINE)
 # The sign of a comment that no blank follows.
-_SIGN = re.compile(r"^#(?:[:,.]|~?\||~(?!\|)|(?![:,.~|#]))(?=\S)")
+_SIGN = re.compile(r"^#(?:[:,.]|~?\||~(?!\|)|(?![:,.~|]))(?=\S)")
+# Signs of old messages; by themselves they are comments that say nothing, which polib takes for damage.
+_OLD = frozenset({"#|", "#~"})
 # A line of a message, also of an obsolete or a previous one, up to its strings; a string; what polib reads of escapes.
 _BEFORE_STRINGS = re.compile(r'(?:#[~|]\s*)?(?:msg[a-z_]+(?:\[\d+\])?\s*|(?="))')
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -78,7 +80,8 @@ def _spell_for_polib(text: str, name: str | Path, is_written: bool) -> str:
     What polib would read as something else is refused: strings without their quotes, escapes that it does not know. Of
     a catalog that is only read, old messages do not matter, nor an escape.
     """
-    lines = [_SIGN.sub(r"\g<0> ", line.strip()) for line in StringIO(text.removeprefix("\ufeff"), newline=None)]
+    read = (line.strip() for line in StringIO(text.removeprefix("\ufeff"), newline=None))
+    lines = ["" if line in _OLD else _SIGN.sub(r"\g<0> ", line) for line in read]
     for place, line in enumerate(lines):
         start = _BEFORE_STRINGS.match(line)
         if start is None:

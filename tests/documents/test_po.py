@@ -305,10 +305,21 @@ def test_blanks_and_divided_strings_are_read_as_gettext_reads_them(is_written):
     assert WIDE.partition("#~")[0] in str(tight)
 
 
-@pytest.mark.parametrize("comment", ["#", "#:", "#,", "#.", "##", "##x", "#:\n#x", '# "x', '#"x"'])
+@pytest.mark.parametrize(
+    "comment", ["#", "#:", "#,", "#.", "##", "##x", "#|", "#~", "#| \n#~\n#~|", "#:\n#x", '# "x', '#"x"']
+)
 def test_comments_that_say_nothing_do_no_harm(comment):
     catalog = read_catalog(f'{GERMAN}\n{comment}\nmsgid "a"\nmsgstr "b"\n'.encode(), "a.po", is_written=True)
     assert (find(catalog, "a").msgstr, find(catalog, "a").flags) == ("b", [])
+
+
+@pytest.mark.parametrize("comment", ["#x", "##x", "## x", "#### x ####"])
+def test_comments_keep_their_signs(comment):
+    """Behind the first one, as `msgcat` writes them; of the header too."""
+    content = f'{comment}\n{GERMAN.strip()}\n\n{comment}\nmsgid "a"\nmsgstr "b"\n'
+    written = str(read_catalog(content.encode(), "a.po", is_written=True))
+    assert written.count(f"# {comment[1:]}\n") == 2
+    assert str(read_catalog(written.encode(), "a.po", is_written=True)) == written
 
 
 @pytest.mark.parametrize(
