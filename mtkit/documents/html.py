@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 
+from mtkit.decoding.splitting import UNSPACED
 from mtkit.documents.document import Document, Protected
 from mtkit.documents.footnotes import join_footnote_marks
 from mtkit.documents.html_tokens import (
     Token,
     escape_html,
     find_attributes,
+    find_entities,
     iter_html_slots,
     tokenize_html,
 )
 from mtkit.documents.open_elements import (
     OpenElements,
     has_read_attributes,
+    is_code,
     is_inline,
     is_opaque,
     says_no,
@@ -33,6 +36,8 @@ READ_ATTRIBUTES = [
     "alt", "title", "placeholder", "aria-label", "aria-description", "aria-placeholder", "aria-roledescription",
     "aria-valuetext", "label", "summary",
 ]  # fmt: skip
+# A title of more than one word: one alone is a file's name, where an element holds code.
+_WORDS = re.compile(rf"\S\s+\S|{UNSPACED.pattern}")
 _READ_METADATA = {
     "description", "og:title", "og:description", "og:image:alt", "twitter:title", "twitter:description",
     "twitter:image:alt",
@@ -83,6 +88,7 @@ class _Reader:
         self._language = language
         self._lines = LineNumbers(text)
         self._open = OpenElements(is_xhtml=text.startswith(("<?xml", "\ufeff<?xml")))
+        self._own_entities = find_entities(text)
         self._run: list[Slot] = []
         self._pairs = PairFinder()
         # An inline element that is kept as one: the depth of its parent, its start and what a reader sees of it.
@@ -96,6 +102,10 @@ class _Reader:
                 self.unended_line = self._lines.find_line(token.start)
         self._end_whole(len(text))
         self._end_run()
+
+    @property
+    def _entities(self) -> Container[str] | None:
+        return self._own_entities if self._open.is_xhtml else None
 
     def _read(self, token: Token) -> None:
         match token.kind:
@@ -112,7 +122,8 @@ class _Reader:
 
     def _read_text(self, token: Token) -> None:
         is_marked = token.start == 0 and self._text.startswith("\ufeff")
-        slots = iter_html_slots(self._text, token.start + is_marked, token.end)  # the byte order mark is no text
+        start = token.start + is_marked  # the byte order mark is no text
+        slots = iter_html_slots(self._text, start, token.end, self._entities)
         if self._whole is not None:
             if not self._open.is_foreign:
                 self._shown += [slot.seen for slot in slots]
@@ -129,9 +140,9 @@ class _Reader:
         depth = self._open.depth
         has_content = self._open.push(token)
         is_left = was_hidden and self._open.is_hidden
-        is_in_menu = token.name == "track" and not self._open.is_refused  # a video's, of which the content is left
+        is_in_menu = token.name == "track" and not (self._open.is_refused or self._open.is_unseen)  # of a video
         if has_read_attributes(token) and (is_in_menu or not is_left):
-            self.blocks += _find_attribute_blocks(self._text, token, self._lines, self._open.is_xhtml)
+            self.blocks += _find_attribute_blocks(self._text, token, self._lines, self._entities)
         if self._whole is not None:
             return
         if not is_inline(token.name):
@@ -201,7 +212,9 @@ def find_tag_blocks(tag: str) -> list[Block]:
     return _find_attribute_blocks(tag, tokens[0], LineNumbers(tag))
 
 
-def _find_attribute_blocks(text: str, token: Token, lines: LineNumbers, is_xhtml: bool = False) -> list[Block]:
+def _find_attribute_blocks(
+    text: str, token: Token, lines: LineNumbers, entities: Container[str] | None = None
+) -> list[Block]:
     attributes = token.attributes
     names = [name for name in READ_ATTRIBUTES if name in attributes]
     if token.name == "meta" and (attributes.get("name") or attributes.get("property", "")).lower() in _READ_METADATA:
@@ -213,15 +226,15 @@ def _find_attribute_blocks(text: str, token: Token, lines: LineNumbers, is_xhtml
     blocks = []
     places = find_attributes(text, token)
     for name in names:
-        if name not in places:
+        if name not in places or (is_code(token.name) and not _WORDS.search(attributes[name])):
             continue
         place = places[name]
-        slots = trim_slots(list(iter_html_slots(text, place.start, place.end)))
+        slots = trim_slots(list(iter_html_slots(text, place.start, place.end, entities)))
         if not any(isinstance(slot.part, str) and any(map(str.isalpha, slot.part)) for slot in slots):
             continue
         quote = place.quote or '"'
         around = "" if place.quote else quote
-        escape = partial(_escape, quote=quote, is_xhtml=is_xhtml)
+        escape = partial(_escape, quote=quote, is_xhtml=entities is not None)
         blocks.append(Block(build_units([slots], lines), escape, before=around, after=around))
     return blocks
 

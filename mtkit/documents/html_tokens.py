@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
+from html.entities import html5
 from html.parser import HTMLParser
 from typing import Literal
 
+from mtkit.documents.document import Protected
 from mtkit.documents.slots import Slot, iter_text_slots
 
 TokenKind = Literal["start", "end", "text", "other"]
 _REFERENCE = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);?")
+# The name of an entity may hold a few marks in XML, that of HTML none.
+_XML_REFERENCE = re.compile(rf"&(?P<name>[^\W\d][\w.-]*);|{_REFERENCE.pattern}")
+_ENTITY = re.compile(r"""<!ENTITY\s+([^\W\d][\w.-]*)\s+(?:"([^"]*)"|'([^']*)')?""")
 # What stands in a tag, up to its end or, where a quote or the tag is never closed, to that of the text.
 _IN_TAG = re.compile(r"""(?:[^>"'=]+|=\s*(?:"[^"]*(?:"|\Z)|'[^']*(?:'|\Z))?|["'])*""")
 # Stands for "&" while the parser reads: of what it takes for a broken reference, it makes the rest text, tags too.
@@ -178,15 +183,40 @@ def find_attributes(text: str, token: Token) -> dict[str, Attribute]:
     return found
 
 
-def iter_html_slots(text: str, start: int, end: int) -> Iterator[Slot]:
-    """Yield the slots of HTML text: character references decoded, blanks as single spaces, addresses protected."""
+def find_entities(text: str) -> set[str]:
+    """Return the names of the entities that a document of XML declares itself; not those that mean what HTML's do."""
+    found = _ENTITY.finditer(text)
+    # Such a value is expanded twice: `<` is declared as `&#38;#60;`.
+    return {
+        match[1]
+        for match in found
+        if html.unescape(html.unescape(match[2] or match[3] or "")) != html5.get(f"{match[1]};")
+    }
+
+
+def iter_html_slots(text: str, start: int, end: int, entities: Container[str] | None = None) -> Iterator[Slot]:
+    """Yield the slots of HTML text: character references decoded, blanks as single spaces, addresses protected.
+
+    Args:
+        text: The document.
+        start: First character of the text.
+        end: The character after its last.
+        entities: Those that a document of XHTML declares; they, and what HTML does not know, are protected. None for
+            HTML.
+    """
     place = start
-    for match in _REFERENCE.finditer(text, start, end):
+    for match in (_REFERENCE if entities is None else _XML_REFERENCE).finditer(text, start, end):
+        is_own = entities is not None and (
+            match["name"] is not None and (match["name"] in entities or f"{match['name']};" not in html5)
+        )
         decoded = html.unescape(match[0])
-        if decoded == match[0]:
+        if decoded == match[0] and not is_own:
             continue
         yield from iter_text_slots(text, place, match.start())
-        yield Slot(" " if decoded.isspace() and decoded != "\xa0" else decoded, *match.span())
+        if is_own:
+            yield Slot(Protected(match[0], shown=match[0]), *match.span())
+        else:
+            yield Slot(" " if decoded.isspace() and decoded != "\xa0" else decoded, *match.span())
         place = match.end()
     yield from iter_text_slots(text, place, end)
 

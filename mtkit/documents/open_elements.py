@@ -23,9 +23,11 @@ _VOID = frozenset({
     "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "input", "keygen",
     "link", "meta", "param", "source", "track", "wbr",
 })  # fmt: skip
+# What a computer reads or writes.
+_CODE = frozenset({"code", "kbd", "samp", "var", "tt", "pre"})
 # What is no text in the document's language; of the first kind, a reader sees what is in it.
 # Of ruby that is the base: its reading, which fits no other text, stays with it.
-_SEEN_OPAQUE = frozenset(["code", "kbd", "samp", "var", "tt", "pre", "textarea", "ruby"])
+_SEEN_OPAQUE = _CODE | {"textarea", "ruby"}
 _FOREIGN = frozenset({
     "script", "style", "svg", "math", "template", "object", "iframe", "noembed", "noframes", "canvas", "audio",
     "video", "xmp", "rp", "rt", "rtc",
@@ -71,6 +73,11 @@ def is_opaque(name: str) -> bool:
 def is_foreign(name: str) -> bool:
     """Return whether an element holds no text that a reader sees in a line of text."""
     return name in _FOREIGN
+
+
+def is_code(name: str) -> bool:
+    """Return whether an element holds what a computer reads or writes, of which the title may be a file's name."""
+    return name in _CODE
 
 
 def has_read_attributes(token: Token) -> bool:
@@ -127,6 +134,11 @@ class OpenElements:
     def is_foreign(self) -> bool:
         """Whether text here is not even seen."""
         return bool(self._stack) and self._stack[-1].is_foreign
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether this is in an element of which a reader sees nothing, its attributes neither."""
+        return self._find_last(_UNSEEN) >= 0
 
     def push(self, token: Token) -> bool:
         """Open the element of a start tag; return False if the tag is all of it."""

@@ -95,6 +95,22 @@ def test_a_tag_may_end_its_element_in_xhtml_only(laws, start):
     assert laws.read_texts(laws.check(read_html, b"<p>A dog.</p><audio/><p>A cat.</p>")) == ["A dog."]
 
 
+@pytest.mark.parametrize("start", ["<?xml version='1.0'?>", ""])
+def test_entities_of_xhtml_itself_stay(laws, start):
+    declared = (
+        """<!ENTITY brand "Our Shop"><!ENTITY prod 'Our Ware'><!ENTITY eacute "&#233;"><!ENTITY lt "&#38;#60;">"""
+    )
+    root = '<html xmlns="http://www.w3.org/1999/xhtml">'
+    text = (
+        f'{start}<!DOCTYPE html [{declared}]>{root}<p title="a &brand;">A &brand; caf&eacute; &lt; &prod; of &my-x.y;'
+    )
+    document = laws.check(read_html, text.encode())
+    assert laws.read_texts(document) == ["a &brand;", "A &brand; café < &prod; of &my-x.y;"]
+    assert laws.translate(document, str.upper).endswith('<p title="A &brand;">A &brand; CAFÉ &lt; &prod; OF &my-x.y;')
+    page = b"<!DOCTYPE html><p>caf&eacute; &brand; of &prod;"
+    assert laws.read_texts(laws.check(read_html, page)) == ["café &brand; of ∏"]
+
+
 def test_translation_is_escaped():
     document = read_html(b'<p title="a">b</p>')
     translations = {"a": ("x",), "b": ('1 < 2 & "q"\xa0<b>',)}
@@ -247,7 +263,8 @@ def test_a_picture_is_one_whose_description_is_translated(laws):
     "tag",
     [
         "<textarea placeholder='{}'></textarea>", "<iframe title='{}'></iframe>", "<canvas aria-label='{}'></canvas>",
-        "<code title='{}'>no</code>", "<svg aria-label='{}'><g title='no'/></svg>",
+        "<code title='{}' aria-label='src/main.py'>no</code>", "<kbd title=src/main.py aria-label='{}'>no</kbd>",
+        "<svg aria-label='{}'><g title='no'/></svg>",
         "<pre title='{}'><i title=no></i></pre>",
         "<object title='{}'><p title=no>no</p></object>", "<video><source src=x><track label='{}'></video>",
     ],
@@ -264,6 +281,17 @@ def test_attributes_of_elements_whose_content_is_left(laws, tag):
 
 def test_names_of_styles_are_left():
     assert not read_html(b"<style title=Dark></style><script title=Go></script><template title=Go></template>").segments
+
+
+def test_nothing_in_a_template_is_translated(laws):
+    track = "<video><track label='A dog'></video>"
+    document = laws.check(read_html, f"<template>{track}<p title='A dog'>A dog</p></template><p>A cat{track}".encode())
+    assert laws.read_texts(document) == ["A cat", "A dog"]
+
+
+def test_a_title_of_code_without_spaces_is_translated_where_words_have_none(laws):
+    document = laws.check(read_html, "<pre title='設定の例'></pre><pre title=' main.py '></pre>".encode())
+    assert laws.read_texts(document) == ["設定の例"]
 
 
 def test_ruby_keeps_its_reading(stand_in, laws):
