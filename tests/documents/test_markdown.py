@@ -296,6 +296,24 @@ def test_a_tag_without_an_end_leaves_no_markdown(laws, start):
     assert laws.read_texts(document) == ["yes", "yes"]
 
 
+@pytest.mark.parametrize("start", ["<div translate=no>", "<section translate=no>"])
+@pytest.mark.parametrize("inner", ["<div translate=no>\n\nno\n\n</div>", "<ul>\n<li translate=no>no\n<li>yes</ul>"])
+def test_a_tag_without_an_end_spoils_none_that_has_one(laws, start, inner):
+    document = laws.check(read_markdown, f"{start}\n\nyes\n\n{inner}\n\nyes\n".encode())
+    assert set(laws.read_texts(document)) == {"yes"}
+    assert len(document.segments) == 2 + inner.count("yes")
+
+
+@pytest.mark.parametrize("end", [">", "> ", ">  ", "> \t ", ""])
+def test_what_ends_html_in_a_quote_is_no_text(laws, end):
+    text = f"> <div title=a>\n> A <b>dog</b\n> > here.\n{end}\n> A man.\n\nA cat.\n"
+    document = laws.check(read_markdown, text.encode())
+    changed = laws.translate(document, str.upper)
+    assert changed == text.replace("A <b>dog", "A <b>DOG").replace("here", "HERE").replace("man", "MAN").replace(
+        "cat", "CAT"
+    ).replace("=a", '="A"')
+
+
 def test_ruby_keeps_its_reading(stand_in):
     text = "The <ruby>kan<rt>ji</rt></ruby> dog.\n"
     document = read_markdown(text.encode())
