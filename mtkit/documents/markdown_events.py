@@ -156,7 +156,7 @@ def _read_html(text: str, block: _Event, events: Sequence[_Event]) -> str:
     for event in events:
         found += text[place : event.start].replace(">", " ") + text[event.start : event.end]
         place = event.end
-    return found + text[place : block.end]
+    return found + text[place : block.end].replace(">", " ")
 
 
 def _hide_marks(source: str, value: str) -> str:
