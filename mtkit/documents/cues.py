@@ -21,7 +21,7 @@ _MARKUP = r"(?:<[^>\n\r]*>|\{\\[^}\n\r]*\}|[ \t\u200e\u200f\ufeff♪♫#])*"
 # A dash or a voice starts what another person says.
 _TURN = re.compile(rf"{_MARKUP}(?:[-–—‐](?![-\d])|<v[ .\t][^>\n\r]*>)[ \t]*")
 # What a reader does not see in ruby, or beside its base.
-_READING = re.compile(r"<rt(?=[\s.>])[^>]*>.*?(?:</rt>|(?=<rt[\s.>]|</ruby>))|<[^>]*>")
+_READING = re.compile(r"<rt(?=[\s.>])[^>]*>.*?(?:</rt>|(?=<rt[\s.>]|</ruby>))|<[^>]*>", re.DOTALL)
 _NOTES = " \t♪♫\u200e\u200f\ufeff"
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।:;♪\"”»)\]]\s*\Z")
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -30,7 +30,7 @@ _MOST_CUES = 4
 
 @dataclass(frozen=True)
 class Cue:
-    """A cue: when it is shown, and the places of its lines of text."""
+    """A cue: when it is shown, and the places of its lines of text (or of some that are read as one)."""
 
     start_seconds: float
     end_seconds: float
@@ -143,7 +143,8 @@ class CueDocument:
         margins: list[int] = []
         for start, end in cue.lines:
             line = self._text[start:end]
-            self._longest = max(self._longest, len(self._markup.sub(_find_shown, line).strip()))
+            for part in re.split(r"[\r\n]+", line):
+                self._longest = max(self._longest, len(self._markup.sub(_find_shown, part).strip()))
             match = _TURN.match(line)
             if match or not turns:
                 turns.append([])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from mtkit.documents.cues import Cue, CueDocument
 from mtkit.documents.document import Document
@@ -16,13 +19,15 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _SRT_TIME = r"(\d+):(\d{1,2}):(\d{1,2})[,.:](\d{1,3})"
 _SRT_TIMING = re.compile(rf"[ \t\ufeff]*{_SRT_TIME}[ \t]*-->[ \t]*{_SRT_TIME}")
 _SRT_NUMBER = re.compile(r"[ \t\ufeff]*\d+[ \t]*\Z")
-_SRT_MARKUP = re.compile(r"<(?P<slash>/?)(?P<name>[a-zA-Z]+)\b[^>\n\r]*>|\{\\?[a-zA-Z\\][^}\n\r]*\}|\{/?[a-z]\}")
+_SRT_MARKUP = re.compile(r"<(?P<slash>/?)(?P<name>[a-zA-Z]+)\b[^<>\n\r]*>|\{\\?[a-zA-Z\\][^{}\n\r]*\}|\{/?[a-z]\}")
 _VTT_TIME = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})\.(\d{1,3})"
 _VTT_TIMING = re.compile(rf"[ \t]*{_VTT_TIME}[ \t]*-->[ \t]*{_VTT_TIME}")
 # Ruby is one, as its reading fits no other text than its base.
+_VTT_RUBY = re.compile(r"<ruby(?=[\s.>])[^<>\n\r]*>(?:(?!<ruby).)*?</ruby>", re.DOTALL)
 _VTT_MARKUP = re.compile(
-    r"(?P<ruby><ruby(?=[\s.>])[^>\n\r]*>(?:(?!<ruby)[^\n\r])*?</ruby>)"
-    r"|<(?P<slash>/?)(?P<name>c|i|b|u|v|ruby|rt|lang)(?=[\s.>])[^>\n\r]*>|<[^>\n\r]*>"
+    rf"(?P<ruby>{_VTT_RUBY.pattern})"
+    r"|<(?P<slash>/?)(?P<name>c|i|b|u|v|ruby|rt|lang)(?=[\s.>])[^<>\n\r]*>|<[^<>\n\r]*>",
+    re.DOTALL,
 )
 
 
@@ -116,7 +121,7 @@ def _find_vtt_cues(text: str) -> list[Cue]:
 
     def end_cue() -> None:
         if lines and times is not None:
-            cues.append(Cue(*times, tuple(lines)))
+            cues.append(Cue(*times, tuple(_join_ruby(text, lines))))
         lines.clear()
 
     block_line = 0
@@ -136,6 +141,17 @@ def _find_vtt_cues(text: str) -> list[Cue]:
         elif times is not None and line.strip() and "-->" not in line:
             lines.append((match.start(), match.start() + len(line.rstrip())))
     return cues
+
+
+def _join_ruby(text: str, lines: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the places of a cue's lines, those through which ruby runs as one."""
+    starts = [start for start, _ in lines]
+    inside: set[int] = set()
+    for ruby in _VTT_RUBY.finditer(text, starts[0], lines[-1][1]):
+        inside.update(starts[bisect_right(starts, ruby.start()) : bisect_left(starts, ruby.end())])
+    first = [index for index, start in enumerate(starts) if start not in inside]
+    for index, following in pairwise([*first, len(lines)]):
+        yield starts[index], lines[following - 1][1]
 
 
 def _read_seconds(hours: str, minutes: str, seconds: str, fraction: str) -> float:

@@ -1,6 +1,7 @@
 import html
 import runpy
 from pathlib import Path
+from time import process_time
 from types import SimpleNamespace
 
 import pytest
@@ -139,6 +140,27 @@ def test_ruby_keeps_its_reading(laws, stand_in, ruby):
     long = text.replace("The", "The " * 15).replace("sleeps", "sleeps " * 4)
     widest = read_vtt(long.encode()).max_width
     assert widest == read_vtt(long.replace(ruby, "kan").encode()).max_width
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("ruby", ["<ruby>a\nb<rt>no\n- no</rt></ruby>", "<ruby>a\n \nb<rt>no<rt\n></ruby>"])
+def test_ruby_over_lines_keeps_its_reading(laws, ruby, newline):
+    text = f"WEBVTT\n\n00:01.000 --> 00:02.000\nThe {ruby} dog\n{ruby} sleeps.\n- Then <ruby>one\nwakes up.\n"
+    text, ruby = text.replace("\n", newline), ruby.replace("\n", newline)
+    document = laws.check(read_vtt, text.encode())
+    assert [part.shown for part in document.segments[0].protected] == ["a b", "a b"]
+    changed = laws.translate(document, str.upper).split(newline, 3)[-1]
+    assert changed == f"THE {ruby} DOG {ruby} SLEEPS.{newline}- THEN <ruby>ONE WAKES UP.{newline}"
+    wide = text.replace("The ", "The " * 9).replace(" dog", " dog" * 9)
+    assert read_vtt(wide.encode()).max_width == 42
+
+
+@pytest.mark.parametrize(("read", "mark"), [(read_vtt, "<"), (read_vtt, "<c "), (read_srt, "<a "), (read_srt, "{\\a")])
+def test_marks_without_an_end_take_no_time(laws, read, mark):
+    head = "WEBVTT\n\n00:01.000 --> 00:02.000\n" if read is read_vtt else "1\n00:00:01,000 --> 00:00:02,000\n"
+    start = process_time()
+    laws.check(read, f"{head}A {mark * 50_000}".encode())
+    assert process_time() - start < 5
 
 
 def test_lines_fit_and_are_balanced():
