@@ -108,6 +108,7 @@ class _Reader:
         return self._own_entities if self._open.is_xhtml else None
 
     def _read(self, token: Token) -> None:
+        token.name = self._open.find_name(token)
         match token.kind:
             case "text":
                 self._read_text(token)

@@ -32,6 +32,8 @@ _FOREIGN = frozenset({
     "script", "style", "svg", "math", "template", "object", "iframe", "noembed", "noframes", "canvas", "audio",
     "video", "xmp", "rp", "rt", "rtc",
 })  # fmt: skip
+# What XHTML may write with a prefix (`m:math`).
+_PREFIXED = frozenset({"svg", "math", "script", "style"})
 # What no reader sees: the titles of styles are names.
 _UNSEEN = frozenset({"script", "style", "template"})
 # Elements that end by themselves where another one starts, and those beyond which they do not.
@@ -139,6 +141,11 @@ class OpenElements:
     def is_unseen(self) -> bool:
         """Whether this is in an element of which a reader sees nothing, its attributes neither."""
         return self._find_last(_UNSEEN) >= 0
+
+    def find_name(self, token: Token) -> str:
+        """Return the name of a tag's element, without a prefix where that says only that it is SVG's or MathML's."""
+        name = token.name.rpartition(":")[2]
+        return name if self.is_xhtml and name in _PREFIXED else token.name
 
     def push(self, token: Token) -> bool:
         """Open the element of a start tag; return False if the tag is all of it."""

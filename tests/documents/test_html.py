@@ -279,6 +279,20 @@ def test_attributes_of_elements_whose_content_is_left(laws, tag):
     assert not laws.check(read_html, refused.encode()).segments
 
 
+@pytest.mark.parametrize(
+    ("element", "is_seen"),
+    [("svg:svg", True), ("m:math", True), ("M:MATH", True), ("svg:script", False), ("s:style", False)],
+)
+def test_elements_of_xhtml_may_have_a_prefix(laws, element, is_seen):
+    inner = f'<{element} title="a dog"><m:b>no</m:b></{element}>'
+    text = f"<p>A <m:code>cat</m:code> {inner} here.</p>"
+    document = laws.check(read_html, f"<?xml version='1.0'?>{text}".encode())
+    changed = laws.translate(document, str.upper)
+    seen = inner.replace("a dog", "A DOG") if is_seen else inner
+    assert changed.endswith(f"<p>A <m:code>CAT</m:code> {seen} HERE.</p>")
+    assert "NO" in laws.translate(laws.check(read_html, text.encode()), str.upper)
+
+
 def test_names_of_styles_are_left():
     assert not read_html(b"<style title=Dark></style><script title=Go></script><template title=Go></template>").segments
 
