@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
+# Patterns of all that may be in a model folder.
+MODEL_FILES = (CONFIG_NAME, WEIGHTS_NAME, CARD_NAME, "*.spm", "*vocab.json")
 RUN_FOLDER = "run"  # inside the folder that `mtkit run` makes
 
 

@@ -10,6 +10,7 @@ metrics.jsonl        a record every few steps and at each validation
 log.txt              what was said
 tensorboard/         the same for TensorBoard, where it is installed
 report.html          the same as a page for the browser
+diverged.txt         the sentences of the batch at which training diverged
 model/               the finished model
 ```
 """
@@ -43,6 +44,12 @@ REPORT_NAME = "report.html"
 STATE_NAME = "state.json"
 OPTIMIZER_NAME = "optimizer.safetensors"
 AVERAGE_NAME = "average.safetensors"
+DIVERGED_NAME = "diverged.txt"
+# Patterns of all that may be in a run folder.
+RUN_FILES = (
+    RUN_NAME, RECIPE_NAME, METRICS_NAME, LOG_NAME, REPORT_NAME, DIVERGED_NAME, CONFIG_NAME, "*.spm", "*vocab.json",
+    "checkpoints", "tensorboard", "model",
+)  # fmt: skip
 _FIX_RECORD = "restore it from a copy; another -o with training.init_from starts from a checkpoint beside it"
 _FIX_STATE = "delete the folder it stands in; earlier ones stay"
 _HASH = "sha256"  # of a state, within it

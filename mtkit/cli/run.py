@@ -23,6 +23,7 @@ from mtkit.cli.preparing import run_preparation, say_up_to_date
 from mtkit.cli.training import run_training
 from mtkit.config.model import Preset
 from mtkit.config.recipe import Recipe
+from mtkit.errors import OutputError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
 from mtkit.runtime.files import hash_file, read_json, write_json
@@ -99,7 +100,7 @@ def run(
     }
     texts = replace_texts(source, target, (valid_source, valid_target), (test_source, test_target))
     resolved = gather(recipe, set_values, flags, texts)
-
+    _refuse_part(output)
     corpus = run_preparation(resolved, output / "corpus", overwrite=overwrite, device=device, threads=threads)
     model = _train(resolved, output, device, threads, overwrite)
     if corpus.test is None or len(corpus.test) == 0:
@@ -110,6 +111,26 @@ def run(
     from mtkit.cli.evaluate import print_scores
 
     print_scores([("run", scores)])
+
+
+def _refuse_part(output: Path) -> None:
+    """Refuse to write into what is itself a prepared corpus, a run or a model: `--overwrite` of that would lose it."""
+    from mtkit.checkpoint.run_folder import RunFolder
+    from mtkit.corpus.manifest import is_prepared_corpus
+    from mtkit.interop.output import is_model_folder
+
+    kinds = {
+        "a prepared corpus": is_prepared_corpus(output),
+        "a run": RunFolder(output).is_run,
+        "a model folder": is_model_folder(output),
+    }
+    for kind, stands in kinds.items():
+        if stands:
+            raise OutputError(
+                f"{kind} stands there: mtkit run makes a folder around corpus/ and run/",
+                at=output,
+                fix="choose another folder with -o",
+            )
 
 
 def _train(recipe: Recipe, output: Path, device: DeviceName, threads: int | None, overwrite: bool) -> Path:

@@ -7,16 +7,17 @@ from pathlib import Path
 from mtkit.config.corpus import CorpusSection
 from mtkit.config.vocabulary import VocabularySection
 from mtkit.corpus.language_tags import is_same_language, show_direction
-from mtkit.corpus.manifest import is_prepared_corpus
+from mtkit.corpus.manifest import CORPUS_FILES, is_prepared_corpus
 from mtkit.corpus.model_filter import PairModels, find_model_files
 from mtkit.corpus.pipeline import fill_folder
 from mtkit.corpus.request import Request, build_request, find_differences
 from mtkit.corpus.store import PreparedCorpus
 from mtkit.corpus.tags import collect_tags
 from mtkit.corpus.text_files import strip_compression
-from mtkit.errors import MtkitError, OutputError, RecipeError
+from mtkit.errors import MtkitError, RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.files import atomic_folder
+from mtkit.runtime.replacing import refuse_foreign, refuse_guests
 
 _SHOWN_DIFFERENCES = 3
 
@@ -40,7 +41,8 @@ def prepare_corpus(
         corpus: Where the text comes from and what is kept.
         vocabulary: The vocabulary to learn or take.
         output: The folder to write.
-        overwrite: Make it anew, and replace a prepared corpus that is there. Anything else is never replaced.
+        overwrite: Make it anew, and replace a prepared corpus that is there. Anything else is never replaced,
+            nor is one with other things in it.
         threads: CPU threads of encoding; None for all cores.
         models: Those of `corpus.filters.model_score`; needed if it is set.
 
@@ -55,10 +57,13 @@ def prepare_corpus(
             "no training text", at="corpus.train", fix="give --source and --target, or a recipe with corpus.train"
         )
     collect_tags(corpus)  # what contradicts itself there shows before anything is read
-    _refuse_foreign(output)
+    is_corpus = is_prepared_corpus(output)
+    refuse_foreign(output, "a prepared corpus", is_corpus)
     request = build_request(corpus, vocabulary, find_model_files(corpus.filters.model_score, models))
     if not overwrite and _holds(output, request):
         return PreparedCorpus.load(output)
+    if is_corpus:
+        refuse_guests(output, "a prepared corpus", CORPUS_FILES)
     _warn_of_swapped_sides(corpus)
     with atomic_folder(output) as folder:
         fill_folder(folder, corpus, vocabulary, request, threads, models)
@@ -115,14 +120,3 @@ def _holds(output: Path, request: Request) -> bool:
             fix="add --overwrite to replace it, or choose another folder with -o",
         )
     return True
-
-
-def _refuse_foreign(output: Path) -> None:
-    """Refuse to replace anything but a prepared corpus or an empty folder."""
-    if is_prepared_corpus(output) or not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
-    raise OutputError(
-        "something else than a prepared corpus stands there, and is left alone",
-        at=output,
-        fix="choose another folder with -o",
-    )

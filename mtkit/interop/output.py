@@ -1,4 +1,4 @@
-"""What may be written over: a folder that mtkit made of the same kind, if a person says so, and nothing else."""
+"""Model folders and exports that a person asked for: what is the same already, and what may be written over."""
 
 from __future__ import annotations
 
@@ -6,33 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtkit.checkpoint.model_folder import CONFIG_NAME, WEIGHTS_NAME, ModelParts, read_parts, write_model_folder
+from mtkit.checkpoint.model_folder import (
+    CONFIG_NAME,
+    MODEL_FILES,
+    WEIGHTS_NAME,
+    ModelParts,
+    read_parts,
+    write_model_folder,
+)
 from mtkit.checkpoint.weights import read_tensors
-from mtkit.errors import MtkitError, OutputError, RecipeError
+from mtkit.errors import MtkitError, RecipeError
+from mtkit.runtime.replacing import refuse_foreign, refuse_guests
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 # What of `config.json` makes a model another one.
 _COMPARED = ("source_language", "target_language", "tags", "model")
-
-
-def refuse_foreign(output: Path, kind: str, is_ours: bool) -> None:
-    """Refuse to replace anything but what mtkit made, or an empty folder.
-
-    Args:
-        output: The folder to write.
-        kind: What mtkit would write there, for the message.
-        is_ours: Whether such a thing stands there.
-
-    Raises:
-        OutputError: Something else stands there.
-    """
-    if is_ours or not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
-    raise OutputError(
-        f"something else than {kind} stands there, and is left alone", at=output, fix="choose another folder with -o"
-    )
 
 
 def refuse_other(output: Path, kind: str) -> None:
@@ -75,6 +65,8 @@ def write_plain_model(
         if not _holds(output, parts, weights):
             refuse_other(output, "a model")
         return False
+    if is_ours:
+        refuse_guests(output, "a model folder", MODEL_FILES)
     write_model_folder(output, parts, dict(weights), card)
     return True
 

@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from mtkit.checkpoint.model_folder import ModelParts
-from mtkit.interop.output import refuse_foreign, refuse_other
+from mtkit.interop.output import refuse_other
 from mtkit.runtime.files import hash_file, read_json, write_json
+from mtkit.runtime.replacing import refuse_foreign, refuse_guests
 from mtkit.version import __version__
 
 RECORD_NAME = "mtkit.json"
 EXPORT_FORMAT_VERSION = 1
+# Patterns of all that may be in an export, for CTranslate2 or transformers.
+_EXPORT_FILES = (
+    RECORD_NAME, "README.md", "config.json", "generation_config.json", "tokenizer_config.json", "model.bin",
+    "model.safetensors", "*.spm", "*vocab.json", "*_vocabulary.json",
+)  # fmt: skip
 
 
 def describe_origin(parts: ModelParts, weights: Path, **settings: str) -> dict[str, Any]:
@@ -34,6 +40,8 @@ def stands_there(output: Path, made_from: dict[str, Any], overwrite: bool) -> bo
     """
     is_export = (output / RECORD_NAME).is_file()
     refuse_foreign(output, "an export of mtkit", is_export)
+    if is_export and overwrite:
+        refuse_guests(output, "an export", _EXPORT_FILES)
     if not is_export or overwrite:
         return False
     record = read_record(output)

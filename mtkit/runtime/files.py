@@ -6,13 +6,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from mtkit.errors import OutputError, writing
 from mtkit.runtime.distributed import read_processes
+from mtkit.runtime.locks import locked
+
+_ATTEMPTS = 5
 
 
 @contextmanager
@@ -20,35 +23,37 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path` to fill; when the block ends well, it takes the place of `path`.
 
     All files are flushed to the disk before the rename. If the block fails, nothing is left behind and what stood at
-    `path` is untouched.
+    `path` is untouched. What a kill left is removed.
 
     Raises:
-        OutputError: The folder cannot be written, or this process works in it.
+        OutputError: The folder cannot be written, this process works in it, or another one is writing it.
     """
     path = path.resolve()  # of a link, what it leads to
     if _works_in(path):
         raise OutputError("the folder that you are in cannot be replaced", at=path, fix="name a new one inside it")
     temporary = _place_beside(path, "partial")
-    with writing(path):
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-    try:
+    with ExitStack() as stack:
         with writing(path):
-            yield temporary
-            _sync_tree(temporary)
-            _swap(temporary, path)
-    except BaseException as exc:
-        if isinstance(exc, OutputError) and exc.at is not None:
-            exc.at = exc.at.replace(str(temporary), str(path))  # where it would have stood
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+            _claim(temporary, path, stack, _make_folder)
+        try:
+            with writing(path):
+                yield temporary
+                _sync_tree(temporary)
+                _swap(temporary, path)
+        except BaseException as exc:
+            if isinstance(exc, OutputError) and exc.at is not None:
+                exc.at = exc.at.replace(str(temporary), str(path))  # where it would have stood
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove what a kill left beside a folder that `atomic_folder` wrote; only where nobody else writes it now."""
     path = path.resolve()
     for kind in ("partial", "replaced"):
-        shutil.rmtree(_place_beside(path, kind), ignore_errors=True)
+        leftover = _place_beside(path, kind)
+        with suppress(OSError), locked(leftover):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _place_beside(path: Path, kind: str) -> Path:
@@ -64,21 +69,51 @@ def atomic_file(path: Path) -> Iterator[Path]:
     is always the same one, so that what a kill leaves is written over.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written, or another process is writing it.
     """
     rank = read_processes().rank
     temporary = _place_beside(path, f"{rank}.partial" if rank else "partial")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with ExitStack() as stack:
         with writing(path):
-            yield temporary
-            _sync(temporary)
-            temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _claim(temporary, path, stack, Path.touch)
+        try:
+            with writing(path):
+                yield temporary
+                _sync(temporary)
+                temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def _claim(temporary: Path, path: Path, stack: ExitStack, make: Callable[[Path], None]) -> None:
+    """Make a place for what is to stand at `path`, and lock it until the stack is closed.
+
+    Raises:
+        OutputError: Another process writes there.
+    """
+    for _ in range(_ATTEMPTS):  # somebody who ends meanwhile takes it away
+        try:
+            make(temporary)
+            if stack.enter_context(locked(temporary)):
+                return
+        except BlockingIOError as exc:
+            raise OutputError(
+                "another mtkit command is writing this", at=path, fix="wait until it ends, or choose another -o"
+            ) from exc
+        except FileNotFoundError:
+            if not temporary.parent.is_dir():
+                raise
+
+
+def _make_folder(path: Path) -> None:
+    """Make an empty folder, in place of one that a kill left."""
+    if path.exists():
+        with locked(path):
+            shutil.rmtree(path)
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def write_json(value: Any, path: Path) -> None:

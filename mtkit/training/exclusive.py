@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mtkit.errors import OutputError
+from mtkit.runtime.locks import locked
 
 
 @contextmanager
@@ -20,21 +20,12 @@ def claimed(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: Another training works there.
     """
-    try:
-        import fcntl
-    except ImportError:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder))
+        except BlockingIOError as exc:
+            raise taken(folder) from exc
         yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as exc:
-                raise taken(folder) from exc
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def taken(folder: Path) -> OutputError:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from mtkit.checkpoint.run_folder import Extension, MicroBatch, RunFolder, RunRecord, find_model
+from mtkit.checkpoint.run_folder import RUN_FILES, Extension, MicroBatch, RunFolder, RunRecord, find_model
 from mtkit.config.recipe import Recipe
 from mtkit.config.training import TrainingSection
 from mtkit.corpus.store import PreparedCorpus
-from mtkit.errors import ModelError, OutputError, RecipeError
+from mtkit.errors import ModelError, RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import name_processor
 from mtkit.runtime.distributed import Processes
 from mtkit.runtime.files import hash_file
+from mtkit.runtime.replacing import refuse_foreign, refuse_guests
 from mtkit.training.schedule import FALLING, learning_rate_at, warmup_steps
 
 # Where a run goes on to a new end, a learning rate that is higher by more than this is told.
@@ -31,16 +32,19 @@ def check_output(run: RunFolder) -> None:
     Raises:
         OutputError: Something else than a run stands there.
     """
-    if not run.is_run and run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
-        raise OutputError("something else stands here, not a run", at=run.path, fix="choose another folder with -o")
+    refuse_foreign(run.path, "a run", run.is_run)
 
 
-def check_start(run: RunFolder, recipe: Recipe) -> None:
-    """Refuse to start from the very run that is replaced: a kill before the first checkpoint would lose its weights.
+def check_replaced(run: RunFolder, recipe: Recipe) -> None:
+    """Refuse to replace a run in which there is something else, or from which training is to start.
+
+    A kill before the first checkpoint would lose the weights that it starts from.
 
     Raises:
         RecipeError: `init_from` lies in the folder of the run.
+        OutputError: There are other things in it.
     """
+    refuse_guests(run.path, "a run", RUN_FILES)
     path = recipe.training.init_from
     if path is not None and path.resolve().is_relative_to(run.path.resolve()):
         raise RecipeError(

@@ -34,7 +34,7 @@ from mtkit.training.finishing import finish
 from mtkit.training.interrupts import tolerate_save_requests
 from mtkit.training.machine_choices import choose
 from mtkit.training.parallel import TrainedModel
-from mtkit.training.resuming import announce_changes, check_output, check_same_run, check_start
+from mtkit.training.resuming import announce_changes, check_output, check_replaced, check_same_run
 from mtkit.training.schedule import FALLING, warmup_steps
 from mtkit.training.trainer import Trainer
 from mtkit.training.updates import UpdateReader
@@ -103,11 +103,11 @@ def train_model(
     console.set_silent(not processes.is_main)
     restart = _is_restart(restart)
     with joined(processes, torch_device.type), tolerate_save_requests(), ExitStack() as claims:
-        standing = None
+        standing, was_run = None, run.is_run
         if processes.is_main:
             corpus.verify()
             check_output(run)
-            if run.is_run:
+            if was_run:
                 claims.enter_context(claimed(run.path))
                 remove_leftovers(run.path)  # of a --restart
                 standing = _check_run(run, recipe, corpus, restart=restart, extend=extend)
@@ -129,7 +129,7 @@ def train_model(
         _warn_of_warmup(trainer)
         processes.wait()  # all have read what stands there
         if processes.is_main and standing is None:
-            _write_run(run, recipe, parts, record, restart=restart)
+            _write_run(run, recipe, parts, record, replaces=was_run)
             claims.enter_context(claimed(run.path))
         elif processes.is_main:
             # The record first: if a kill comes between, the same command finds the same difference and does this again.
@@ -160,7 +160,7 @@ def _check_run(
         What the run goes on with; None where it is replaced.
     """
     if restart:
-        check_start(run, recipe)
+        check_replaced(run, recipe)
         return None
     return check_same_run(run, recipe, corpus, extend)
 
@@ -245,9 +245,9 @@ def _build_record(
     )
 
 
-def _write_run(run: RunFolder, recipe: Recipe, parts: ModelParts, record: RunRecord, *, restart: bool) -> None:
+def _write_run(run: RunFolder, recipe: Recipe, parts: ModelParts, record: RunRecord, *, replaces: bool) -> None:
     """Write what a run needs before its first checkpoint, all at once; it takes the place of an older run."""
-    if run.is_run and not restart:
+    if run.is_run and not replaces:
         raise taken(run.path)  # another training was quicker
     with atomic_folder(run.path) as temporary:
         (temporary / "checkpoints").mkdir()

@@ -14,7 +14,7 @@ from mtkit.checkpoint.model_folder import WEIGHTS_NAME
 from mtkit.checkpoint.run_folder import CheckpointState, MicroBatch, RunFolder, Tally, find_best, list_validations
 from mtkit.checkpoint.weights import check_weights
 from mtkit.config.training import TrainingSection
-from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, DeviceError, first_line
+from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, DeviceError, OutputError, first_line
 from mtkit.runtime.distributed import Processes
 from mtkit.runtime.memory import is_out_of_memory
 from mtkit.runtime.seeds import derive_seed
@@ -340,6 +340,12 @@ class Trainer:
     def _save(self, writer: CheckpointWriter) -> None:
         started = time.perf_counter()
         if self.processes.is_main:
+            if not self.run.is_run:
+                raise OutputError(
+                    "the run folder was moved or removed while it trains",
+                    at=self.run.path,
+                    fix="train again with -o where it is now: it goes on from its last checkpoint",
+                )
             writer.write(self.trained.take_snapshot, self.state)
         else:
             self.trained.take_snapshot()

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mtkit.checkpoint.run_folder import CheckpointState, RunFolder, Tally
+from mtkit.checkpoint.run_folder import DIVERGED_NAME, CheckpointState, RunFolder, Tally
 from mtkit.corpus.batching import Rows
 from mtkit.corpus.store import CorpusSplit
 from mtkit.errors import TrainingError, writing
@@ -18,7 +18,6 @@ from mtkit.training.log import TrainingLog
 from mtkit.training.updates import Update
 
 _MAX_SKIPPED_IN_A_ROW = 10
-_DIVERGED_NAME = "diverged.txt"
 
 
 @dataclass(frozen=True)
@@ -112,12 +111,12 @@ class ResultChecker:
             return state.model_copy(update={"skipped_updates": state.skipped_updates + 1, "skipped_in_a_row": in_a_row})
         checkpoints = self._run.list_checkpoints()
         last = f"the last good checkpoint is {checkpoints[-1].name}" if checkpoints else "there is no checkpoint"
-        path = self._run.path / _DIVERGED_NAME
+        path = self._run.path / DIVERGED_NAME
         if self._processes.is_main:
             self._write_sentences(update.rows, path)
         raise TrainingError(
             f"loss or gradient were not finite in {in_a_row} updates in a row, up to step {update.step}; "
-            f"{last}; the sentences of step {update.step} are in {_DIVERGED_NAME}",
+            f"{last}; the sentences of step {update.step} are in {DIVERGED_NAME}",
             at=path,
             fix="lower training.learning_rate, raise training.warmup_steps, or use training.precision=fp32",
         )

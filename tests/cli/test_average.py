@@ -101,6 +101,11 @@ def test_again_it_is_up_to_date_and_another_mean_is_refused(run, run_folder, tmp
     assert other.code == 2
     assert other.fixes == ["add --overwrite to replace it, or choose another folder with -o"]
     assert_is_mean(tmp_path / "out", run_folder, [2, 3])
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    mixed = run("average", run_folder, "--last", 3, "-o", tmp_path / "out", "--overwrite")
+    assert mixed.code == 7
+    assert "would be lost: notes.txt" in mixed.err
+    (tmp_path / "out" / "notes.txt").unlink()
     assert run("average", run_folder, "--last", 3, "-o", tmp_path / "out", "--overwrite").code == 0
     assert_is_mean(tmp_path / "out", run_folder, [1, 2, 3])
 

@@ -110,6 +110,15 @@ def test_other_settings_are_refused_until_overwrite_is_given(again, folder, flag
     assert skipped(result, folder) == []
 
 
+@pytest.mark.parametrize("place", ["corpus", "run", "run/model"])
+def test_a_part_is_not_taken_for_the_folder_around_it(run, tiny_recipe, folder, place):
+    before = sorted(folder.rglob("*"))
+    result = run("run", tiny_recipe, "-o", folder / place, *HERE)
+    assert result.code == 7
+    assert "mtkit run makes a folder around" in result.err
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_flags_stand_in_place_of_the_recipe(run, tiny_recipe, tmp_path):
     text = tiny_recipe.parent
     swapped = ["--source", text / "train.de", "--target", text / "train.en"]

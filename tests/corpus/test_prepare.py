@@ -253,6 +253,19 @@ def test_other_things_are_left_alone(corpus, vocabulary, tmp_path, overwrite):
     assert (folder / "thesis.txt").read_text() == "x"
 
 
+def test_a_corpus_with_other_things_in_it_is_not_replaced(corpus, vocabulary, tmp_path):
+    output = tmp_path / "out"
+    before = listing(prepare_corpus(corpus, vocabulary, output).path)
+    (output / "run").mkdir()
+    (output / ".train.partial").mkdir()  # what a kill left is nobody's
+    other = VocabularySection(size=60)
+    with pytest.raises(OutputError, match=r"not of a prepared corpus .* would be lost: run\n"):
+        prepare_corpus(corpus, other, output, overwrite=True)
+    (output / "run").rmdir()
+    prepare_corpus(corpus, other, output, overwrite=True)
+    assert listing(output).keys() == before.keys()
+
+
 def test_an_empty_folder_is_filled(corpus, vocabulary, tmp_path):
     (tmp_path / "out").mkdir()
     assert len(prepare_corpus(corpus, vocabulary, tmp_path / "out").train) == 240

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mtkit.errors import OutputError
-from mtkit.runtime.files import atomic_file, atomic_folder, hash_file, read_json, write_json
+from mtkit.runtime.files import atomic_file, atomic_folder, hash_file, read_json, remove_leftovers, write_json
+from mtkit.runtime.locks import locked
 
 
 def names(folder):
@@ -211,3 +212,66 @@ def test_all_is_on_the_disk_before_it_takes_its_place(tmp_path, monkeypatch):
     with atomic_file(tmp_path / "file") as temporary:
         temporary.write_text("text")
     assert (tmp_path / "file").stat().st_ino in dict(flushed)
+
+
+# Several that write at once.
+
+needs_locks = pytest.mark.skipif(os.name == "nt", reason="nobody is kept out there")
+
+
+@needs_locks
+@pytest.mark.parametrize("write", [atomic_folder, atomic_file])
+def test_what_is_being_written_is_left_alone(tmp_path, write):
+    path = tmp_path / "made"
+    with write(path) as first:
+        place = first / "file" if first.is_dir() else first
+        place.write_text("first")
+        with pytest.raises(OutputError, match="another mtkit command is writing this") as refused, write(path):
+            pass
+        assert refused.value.at == str(path)
+        assert place.read_text() == "first"
+    with write(path) as second:  # who is done is in nobody's way
+        place = second / "file" if second.is_dir() else second
+        place.write_text("second")
+    assert (path / "file" if path.is_dir() else path).read_text() == "second"
+    assert names(tmp_path) == ["made"]
+
+
+@needs_locks
+def test_leftovers_of_one_who_still_writes_stay(tmp_path):
+    (tmp_path / ".made.replaced").mkdir()
+    with atomic_folder(tmp_path / "made") as temporary:
+        remove_leftovers(tmp_path / "made")
+        assert temporary.is_dir()
+        assert not (tmp_path / ".made.replaced").exists()
+
+
+@needs_locks
+@pytest.mark.parametrize("write", [atomic_folder, atomic_file])
+def test_one_who_is_done_while_another_waits_for_the_lock(tmp_path, monkeypatch, write):
+    """What was locked is no longer where it was: the other one begins anew."""
+    path = tmp_path / "made"
+    fstat = os.fstat
+
+    def finish(descriptor):
+        monkeypatch.undo()
+        (tmp_path / ".made.partial").rename(path)  # the other one
+        return fstat(descriptor)
+
+    monkeypatch.setattr(os, "fstat", finish)
+    with write(path) as temporary:
+        assert path.exists()
+        (temporary / "file" if temporary.is_dir() else temporary).write_text("text")
+    assert names(tmp_path) == ["made"]
+    assert (path / "file" if path.is_dir() else path).read_text() == "text"
+
+
+@needs_locks
+def test_a_lock_tells_whether_its_file_is_still_there(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    with locked(path) as is_there, pytest.raises(BlockingIOError), locked(path):
+        pass
+    assert is_there
+    with pytest.raises(FileNotFoundError), locked(tmp_path / "none"):
+        pass

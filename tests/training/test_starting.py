@@ -80,34 +80,59 @@ def test_a_run_is_claimed_from_its_first_step_to_its_last(run, corpus_path, make
         assert RunFolder(path).is_finished
 
 
-def test_of_two_that_start_a_run_at_once_the_quicker_one_goes_on(run, corpus_path, make_recipe, tmp_path, monkeypatch):
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_run_that_began_meanwhile_is_not_replaced(run, corpus_path, make_recipe, tmp_path, monkeypatch, restart):
     import mtkit.training.run as starting
 
     honest = starting.choose
-
-    def choose(trainer):
-        shutil.copytree(run.path, tmp_path / "other")
-        return honest(trainer)
-
-    monkeypatch.setattr(starting, "choose", choose)
+    monkeypatch.setattr(starting, "choose", lambda trainer: shutil.copytree(run.path, path) and honest(trainer))
+    path = tmp_path / "other"
     with pytest.raises(OutputError, match="another training"):
-        train(corpus_path, make_recipe("training.max_steps=5"), tmp_path / "other")
-    assert RunFolder(tmp_path / "other").checkpoint(5).is_dir()
+        train(corpus_path, make_recipe("training.max_steps=5"), path, restart=restart)
+    assert RunFolder(path).checkpoint(5).is_dir()
+
+
+def test_a_run_that_is_moved_while_it_trains_stops(corpus_path, make_recipe, tmp_path, monkeypatch):
+    honest = Trainer._save
+    path, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+
+    def save(self, writer):
+        if self.state.step == 5:
+            path.rename(elsewhere)
+        honest(self, writer)
+
+    monkeypatch.setattr(Trainer, "_save", save)
+    recipe = make_recipe("training.max_steps=5", "training.save_every_steps=2")
+    with pytest.raises(OutputError, match="was moved or removed"):
+        train(corpus_path, recipe, path)
+    assert not path.exists()
+    monkeypatch.undo()
+    assert train(corpus_path, recipe, elsewhere).is_finished
 
 
 # To start anew.
 
 
+def test_a_run_with_other_things_in_it_is_not_replaced(run, corpus_path, make_recipe):
+    (run.path / "test.hyp").write_text("mine")
+    recipe = make_recipe("training.max_steps=5")
+    with pytest.raises(OutputError, match=r"not of a run .* would be lost: test\.hyp"):
+        train(corpus_path, recipe, run.path, restart=True)
+    assert run.is_finished
+    (run.path / "test.hyp").unlink()
+    train(corpus_path, recipe, run.path, restart=True)
+
+
 def test_started_again_by_torchrun_a_run_is_not_replaced_once_more(run, corpus_path, make_recipe, monkeypatch, capfd):
     unfinish(run)
-    (run.path / "mark").touch()
+    (run.checkpoints / "mark").touch()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     train(corpus_path, make_recipe("training.max_steps=5"), run.path, restart=True)
-    assert (run.path / "mark").exists()
+    assert (run.checkpoints / "mark").exists()
     assert "resuming at step 5" in capfd.readouterr().err
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
     train(corpus_path, make_recipe("training.max_steps=5"), run.path, restart=True)
-    assert not (run.path / "mark").exists()
+    assert not (run.checkpoints / "mark").exists()
 
 
 @pytest.mark.parametrize("place", ["", "model", "checkpoints/step-00000005"])
