@@ -18,6 +18,9 @@ from mtkit.runtime.extras import import_extra
 _BLOCK_BYTES = 4 << 20
 _MAX_LINE_BYTES = 64 << 20
 
+# What to do with text in another encoding.
+CONVERSION = "iconv -f ENCODING -t UTF-8, with its own, such as CP1252, SHIFT_JIS or GB18030"
+
 # So many lines are decoded at once.
 _CHUNK_LINES = 10_000
 
@@ -26,10 +29,16 @@ _FOREIGN_MARKS = {
     b"\0\0\xfe\xff": ("UTF-32", "convert it: iconv -f UTF-32 -t UTF-8"),
     b"\xff\xfe": ("UTF-16", "convert it: iconv -f UTF-16 -t UTF-8"),
     b"\xfe\xff": ("UTF-16", "convert it: iconv -f UTF-16 -t UTF-8"),
-    b"\x1f\x8b": ("compressed with gzip", "name it .gz"),
-    b"BZh91AY&SY": ("compressed with bzip2", "name it .bz2"),
-    b"\xfd7zXZ": ("compressed with xz", "name it .xz"),
-    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "name it .zst"),
+    b"\x1f\x8b": ("compressed with gzip", "give it as a file named .gz, or pipe what it holds: zcat FILE | mtkit …"),
+    b"BZh91AY&SY": (
+        "compressed with bzip2",
+        "give it as a file named .bz2, or pipe what it holds: bzcat FILE | mtkit …",
+    ),
+    b"\xfd7zXZ": ("compressed with xz", "give it as a file named .xz, or pipe what it holds: xzcat FILE | mtkit …"),
+    b"\x28\xb5\x2f\xfd": (
+        "compressed with zstd",
+        "give it as a file named .zst, or pipe what it holds: zstdcat FILE | mtkit …",
+    ),
     b"PK\x03\x04": (
         "a zip archive",
         "unpack it and give the file inside; turn an office file (.docx, .odt) into HTML or Markdown (pandoc)",
@@ -227,6 +236,5 @@ def _decode(block: bytes, name: str, lines_before: int) -> str:
         raise DataError(
             f"not UTF-8: byte 0x{block[exc.start]:02x}",
             at=f"{name}:{line}",
-            fix="convert the file (iconv -f ENCODING -t UTF-8, with its own, such as CP1252, SHIFT_JIS or GB18030), or "
-            "remove the line from both sides",
+            fix=f"convert the file ({CONVERSION}), or remove the line from both sides",
         ) from exc

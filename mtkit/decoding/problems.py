@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mtkit.corpus.text_files import CONVERSION
 from mtkit.decoding.output import Output
 from mtkit.decoding.stream import LineStream
 from mtkit.errors import DataError, MtkitError
@@ -69,5 +70,6 @@ def warn_undecodable(stream: LineStream, done: str) -> None:
     if stream.num_undecodable:
         console.warn(
             f"{stream.name}: lines with bytes that are not UTF-8: {stream.num_undecodable:,} (the first is line "
-            f"{stream.first_undecodable:,}); they were {done} with U+FFFD in place of those"
+            f"{stream.first_undecodable:,}); they were {done} with U+FFFD in place of those; convert text in another "
+            f"encoding first ({CONVERSION})"
         )

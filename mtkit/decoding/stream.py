@@ -34,8 +34,9 @@ _WAIT_SECONDS = 0.5
 class LineStream:
     r"""The lines of a byte stream.
 
-    Lines end with `\n` or `\r\n`; a byte order mark before the first vanishes. No byte is refused: what is not UTF-8
-    becomes U+FFFD, and the lines that hold such bytes are counted.
+    Lines end with `\n` or `\r\n`; a byte order mark before the first vanishes. What is not UTF-8 becomes U+FFFD, and
+    the lines that hold such bytes are counted; only a stream that begins as no text does, compressed or in UTF-16, is
+    refused.
 
     Attributes:
         name: Of the file, for messages.
@@ -68,7 +69,7 @@ class LineStream:
         """Yield the lines in lists of at most `max_lines` and about `WINDOW_CHARACTERS` bytes.
 
         Raises:
-            DataError: The stream cannot be read.
+            DataError: The stream cannot be read, or is no text.
         """
         # A daemon: no wait for input that never comes may keep the process from ending.
         threading.Thread(target=self._pump, name=f"reading {self.name}", daemon=True).start()
@@ -109,6 +110,7 @@ class LineStream:
     def _decode(self, line: bytes) -> str:
         self.num_lines += 1
         if self.num_lines == 1:
+            refuse_foreign(line, self.name)
             line = line.removeprefix(b"\xef\xbb\xbf")
         line = line.removesuffix(b"\r")
         try:

@@ -71,6 +71,14 @@ def test_standard_input(translate, stdin, expected):
     assert result.err.startswith(
         "warning: standard input: lines with bytes that are not UTF-8: 1 (the first is line 3)"
     )
+    assert "iconv -f ENCODING -t UTF-8" in result.err
+
+
+def test_compressed_standard_input_is_refused(translate, stdin):
+    stdin(gzip.compress(b"the dog\n"))
+    result = translate()
+    assert (result.code, result.out) == (3, "")
+    assert "standard input" in result.err and "zcat FILE | mtkit" in result.err
 
 
 def test_quiet_leaves_warnings_only(translate, stdin):

@@ -1,5 +1,7 @@
+import bz2
 import gzip
 import io
+import lzma
 import os
 import threading
 import time
@@ -183,3 +185,31 @@ def test_office_files_are_told_what_to_do(write):
     with pytest.raises(DataError) as caught:
         open_file(write("a.docx", "PK\x03\x04 and more"))
     assert "pandoc" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("content", "problem", "fix"),
+    [
+        (gzip.compress(b"a\nb\n"), "compressed with gzip", "zcat FILE | mtkit"),
+        (bz2.compress(b"a\nb\n"), "compressed with bzip2", "bzcat FILE | mtkit"),
+        (lzma.compress(b"a\nb\n"), "compressed with xz", "xzcat FILE | mtkit"),
+        (b"\x28\xb5\x2f\xfd\x24", "compressed with zstd", "zstdcat FILE | mtkit"),
+        ("a\nb\n".encode("utf-16"), "UTF-16", "iconv -f UTF-16"),
+    ],
+    ids=["gzip", "bzip2", "xz", "zstd", "UTF-16"],
+)
+def test_a_stream_that_begins_as_no_text_does_is_refused(content, problem, fix):
+    with pytest.raises(DataError, match=problem) as caught:
+        read(content)
+    assert caught.value.at == "test"
+    assert fix in caught.value.fix
+    assert read(b"a\n" + content)[0][0][0] == "a"
+
+
+def test_the_look_at_the_beginning_waits_for_no_more_than_a_line(pipe):
+    stream, write = pipe
+    windows = stream.iter_windows(100)
+    write(b"P\n")
+    assert next(windows) == ["P"]
+    write(b"K\n")
+    assert next(windows) == ["K"]
