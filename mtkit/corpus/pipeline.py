@@ -26,7 +26,7 @@ from mtkit.corpus.readers import CHUNK_PAIRS, iter_pairs
 from mtkit.corpus.reading import Reading
 from mtkit.corpus.repair import SEPARATORS
 from mtkit.corpus.request import Request
-from mtkit.corpus.splitting import Assignment, PairHashes, assign_pairs, find_copies
+from mtkit.corpus.splitting import Assignment, PairHashes, assign_pairs, find_copies, find_small_sets
 from mtkit.corpus.spool import Spool
 from mtkit.corpus.store import HELD_OUT, HeldOutName
 from mtkit.corpus.tags import Tags, add_tags, collect_tags, find_tag_ids, find_untagged
@@ -83,7 +83,7 @@ def fill_folder(
         del hashes
         findings.dropped.update(assignment.dropped)
         findings.noted.update(assignment.noted)
-        findings.warnings += find_copies(assignment)
+        findings.warnings += find_copies(assignment) + find_small_sets(assignment, corpus)
         if not assignment.train.any():
             raise _nothing_left(findings)
         source, target = _build_tokenizers(vocabulary, tags, spool, assignment.train)

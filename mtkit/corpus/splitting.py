@@ -25,6 +25,9 @@ Judge = Callable[[Mask], Mapping[str, Mask]]
 MAX_SHARE_PAIRS = 2000
 MIN_PAIRS_TO_SPLIT = 10
 
+# Scores of fewer pairs than these say little.
+MIN_PAIRS_TO_SCORE = 100
+
 # What is noted of the pairs whose two sides are one text.
 COPIES = "target copies source, kept"
 
@@ -150,6 +153,21 @@ def find_copies(assignment: Assignment) -> list[str]:
     if copies * 3 <= pairs:
         return []
     return [f"{copies:,} targets are their sources: are these the right files? (corpus.filters.source_copy drops them)"]
+
+
+def find_small_sets(assignment: Assignment, corpus: CorpusSection) -> list[str]:
+    """Return a warning where a share of the training text makes a validation or test set of few pairs."""
+    sizes = {"valid": corpus.valid_size, "test": corpus.test_size}
+    counts = {name: len(rows) for name, rows in assignment.held_out.items() if sizes[name] < 1}
+    small = {name: count for name, count in counts.items() if count < MIN_PAIRS_TO_SCORE}
+    if not small:
+        return []
+    shown = " and ".join(f"{count} for {name}" for name, count in small.items())
+    fields = " and ".join(f"corpus.{name}_size" for name in small)
+    return [
+        f"few pairs were split off, {shown}, and scores of so few say little: set {fields} to "
+        f"{MIN_PAIRS_TO_SCORE} or more, or give files of your own"
+    ]
 
 
 def _find_duplicates(pair: Hashes) -> Mask:

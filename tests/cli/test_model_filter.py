@@ -17,7 +17,20 @@ def noisy(write, monkeypatch, tmp_path):
     lines = [f"the {a} sees the {b} and the {c}" for a in words for b in words for c in words[:3]]
     write("train.en", lines)
     write("train.de", lines[::-1])
-    return ["prepare", "--source", "train.en", "--target", "train.de", "--vocab-size", 40, "-o", "out", "--quiet"]
+    sizes = ["--set=corpus.valid_size=1", "--set=corpus.test_size=1"]
+    return [
+        "prepare",
+        "--source",
+        "train.en",
+        "--target",
+        "train.de",
+        "--vocab-size",
+        40,
+        *sizes,
+        "-o",
+        "out",
+        "--quiet",
+    ]
 
 
 def filter_by(forward, backward, **settings):

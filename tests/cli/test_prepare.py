@@ -62,9 +62,11 @@ def test_recipe_and_settings(run, texts, write):
     assert len(prepared.source_tokenizer) == 50
 
 
-def test_quiet(run, texts):
-    arguments = ["prepare", "--source", "train.en", "--target", "train.de", "--vocab-size", 30, "-o", "out", "-q"]
-    assert run(*arguments).err == run(*arguments).err == ""
+def test_quiet_leaves_warnings_only(run, texts):
+    command = ["prepare", "--source", "train.en", "--target", "train.de", "--vocab-size", 30, "-q", "-o"]
+    sizes = ["--set", "corpus.valid_size=2", "--set", "corpus.test_size=2"]
+    assert run(*command, "out", *sizes).err == run(*command, "out", *sizes).err == ""
+    assert run(*command, "small").err.startswith("warning: few pairs were split off, 2 for valid and 2 for test")
 
 
 def test_another_corpus_stands_there(run, texts):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mtkit.config.corpus import CorpusSection, FilterSection
-from mtkit.corpus.splitting import MAX_SHARE_PAIRS, PairHashes, assign_pairs, find_copies
+from mtkit.corpus.splitting import MAX_SHARE_PAIRS, PairHashes, assign_pairs, find_copies, find_small_sets
 from mtkit.errors import DataError
 
 NO_SPLIT = {"valid_size": 0, "test_size": 0}
@@ -155,6 +155,19 @@ def test_too_few_pairs(size):
     with pytest.raises(DataError, match="too few clean training pairs") as caught:
         assign([(f"s{i}", f"t{i}") for i in range(count)], valid_size=size)
     assert "corpus.valid_size=0" in caught.value.fix
+
+
+def test_sets_too_small_to_score_are_warned_of_where_a_share_makes_them():
+    def warnings(count, **sizes):
+        corpus = CorpusSection(**sizes)
+        return find_small_sets(assign([(f"s{i}", f"t{i}") for i in range(count)], **sizes), corpus)
+
+    [warning] = warnings(2404)
+    assert "24 for valid and 24 for test" in warning
+    assert "corpus.valid_size and corpus.test_size to 100" in warning
+    assert "1 for valid, " in warnings(40, test_size=0)[0]
+    assert warnings(10_000) == warnings(50, valid_size=20, test_size=10) == warnings(50, **NO_SPLIT) == []
+    assert "50 for test, " in warnings(1000, valid_size=0.1, test_size=0.05)[0]
 
 
 def test_nothing_to_split_off():

@@ -286,7 +286,7 @@ def test_a_file_without_pairs_is_told(write, capsys, name, content):
 
 def test_what_is_left_out_of_a_given_set_is_told(write, files, vocabulary, tmp_path):
     test = TextSource(path=write("a.po", CATALOG))
-    prepared = prepare_corpus(CorpusSection(train=[files], test=test), vocabulary, tmp_path / "out")
+    prepared = prepare_corpus(CorpusSection(train=[files], test=test, valid_size=30), vocabulary, tmp_path / "out")
     assert len(prepared.test) == len(CATALOG_PAIRS)
     assert prepared.manifest.warnings == [
         f"test set: 1 pairs left out: {reason}" for reason in ("fuzzy", "untranslated", "obsolete")
