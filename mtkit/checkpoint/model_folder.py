@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
+_CTRANSLATE2_WEIGHTS = "model.bin"
 # Patterns of all that may be in a model folder.
 MODEL_FILES = (CONFIG_NAME, WEIGHTS_NAME, CARD_NAME, "*.spm", "*vocab.json")
 RUN_FOLDER = "run"  # inside the folder that `mtkit run` makes
@@ -97,6 +98,7 @@ def read_model_config(folder: Path) -> ModelFolderConfig:
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise no_model_folder(folder) from exc
     except (OSError, ValueError, KeyError) as exc:
+        refuse_ctranslate2(folder)
         raise ModelError("config.json is damaged or not mtkit's", at=path, fix="copy the folder again, whole") from exc
     if isinstance(version, int) and version > MODEL_FORMAT_VERSION:
         raise ModelError(
@@ -110,6 +112,20 @@ def read_model_config(folder: Path) -> ModelFolderConfig:
         first = exc.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise ModelError(f"config.json: {field}: {first['msg']}", at=path, fix="copy the folder again, whole") from exc
+
+
+def refuse_ctranslate2(folder: Path) -> None:
+    """Refuse a folder that holds the weights of CTranslate2.
+
+    Raises:
+        ModelError: It does.
+    """
+    if (folder / _CTRANSLATE2_WEIGHTS).is_file():
+        raise ModelError(
+            "this is a model for CTranslate2, which mtkit writes and does not read",
+            at=folder,
+            fix="translate with CTranslate2, or give the run or model that it was made from",
+        )
 
 
 def no_model_folder(path: Path) -> ModelError:

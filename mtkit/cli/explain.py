@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -99,6 +100,8 @@ def explain(
     decoding = gather(recipe, set_values, flags).decoding
     suffix = _check_output(output, grid=grid, word=word)
 
+    _warn_of_file(sentence)
+
     from mtkit.cli.models import warn_of_missing_tag
     from mtkit.decoding.inference import load_for_inference
     from mtkit.inspection.explanation import explain as explain_sentence
@@ -118,6 +121,13 @@ def explain(
     else:
         _write_text(explanation, output, _dump_json if suffix == ".json" else _build_page)
     console.say(f"wrote {output}: {explanation.translation}")
+
+
+def _warn_of_file(sentence: str) -> None:
+    """Warn where a sentence is the name of a file."""
+    with suppress(OSError):  # too long for a name
+        if Path(sentence).is_file():
+            console.warn(f"{sentence} is a file, and only its name is explained: give a sentence of it, in quotes")
 
 
 def _check_output(output: Path | None, *, grid: bool, word: str | None) -> str | None:

@@ -16,7 +16,7 @@ from mtkit.cli.options import (
     recipe_option,
     replace_texts,
 )
-from mtkit.cli.preparing import run_preparation
+from mtkit.cli.preparing import refuse_size, run_preparation
 from mtkit.runtime.device import DeviceName
 
 
@@ -59,4 +59,5 @@ def prepare(
     }
     texts = replace_texts(source, target, (valid_source, valid_target), (test_source, test_target))
     resolved = gather(recipe, set_values, flags, texts)
+    refuse_size(vocab_size, resolved.vocabulary)
     run_preparation(resolved, output, overwrite=overwrite, device=device, threads=threads)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mtkit.cli.options import refuse_options
 from mtkit.config.recipe import Recipe
+from mtkit.config.vocabulary import VocabularySection
 from mtkit.errors import RecipeError
 from mtkit.runtime import console
 from mtkit.runtime.device import DeviceName
@@ -45,6 +47,20 @@ def run_preparation(
     for warning in corpus.manifest.warnings:
         console.warn(warning)
     return corpus
+
+
+def refuse_size(vocab_size: int | None, vocabulary: VocabularySection) -> None:
+    """Refuse `--vocab-size` where the vocabulary is not learned.
+
+    Raises:
+        RecipeError: It was given, and so was a vocabulary.
+    """
+    if vocabulary.source_model is not None:
+        refuse_options(
+            {"--vocab-size": vocab_size is not None},
+            "is for a vocabulary that is learned, and vocabulary.source_model gives one",
+            "leave out vocabulary.source_model",
+        )
 
 
 def say_up_to_date(path: Path, reason: str, done: str) -> None:

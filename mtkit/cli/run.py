@@ -19,7 +19,7 @@ from mtkit.cli.options import (
     recipe_option,
     replace_texts,
 )
-from mtkit.cli.preparing import run_preparation, say_up_to_date
+from mtkit.cli.preparing import refuse_size, run_preparation, say_up_to_date
 from mtkit.cli.training import run_training
 from mtkit.config.model import Preset
 from mtkit.config.recipe import Recipe
@@ -100,7 +100,9 @@ def run(
     }
     texts = replace_texts(source, target, (valid_source, valid_target), (test_source, test_target))
     resolved = gather(recipe, set_values, flags, texts)
+    refuse_size(vocab_size, resolved.vocabulary)
     _refuse_part(output)
+
     corpus = run_preparation(resolved, output / "corpus", overwrite=overwrite, device=device, threads=threads)
     model = _train(resolved, output, device, threads, overwrite)
     if corpus.test is None or len(corpus.test) == 0:

@@ -216,10 +216,11 @@ def _count_room(name: str, size: float, clean_pairs: int, dropped: Mapping[str, 
     room = min(MAX_SHARE_PAIRS, max(1, round(size * clean_pairs))) if size < 1 else int(size)
     if clean_pairs < MIN_PAIRS_TO_SPLIT or room > clean_pairs // 2:
         lost = "".join(f"; {count:,} {reason}" for reason, count in dropped.items() if count)
+        smaller = f"set corpus.{name}_size to at most {clean_pairs // 2:,}, "
         raise DataError(
             f"too few clean training pairs, {clean_pairs:,}, to split off {room:,} for corpus.{name}_size{lost}",
-            fix="give more text, or name validation and test files, or do without them: --set corpus.valid_size=0 "
-            "--set corpus.test_size=0",
+            fix=f"{smaller if clean_pairs >= MIN_PAIRS_TO_SPLIT else ''}give more text, or name validation and test "
+            "files, or do without them: --set corpus.valid_size=0 --set corpus.test_size=0",
         )
     return room
 

@@ -76,7 +76,10 @@ def read_lines(path: Path | None) -> list[str]:
 
 
 def iter_line_chunks(
-    path: Path | None, chunk_lines: int, report_share: Callable[[float], None] = lambda share: None
+    path: Path | None,
+    chunk_lines: int,
+    report_share: Callable[[float], None] = lambda share: None,
+    content: str = "one sentence a line",
 ) -> Iterator[list[str]]:
     """Yield the lines of a text file in lists of `chunk_lines`, the last one shorter; only a line feed ends a line.
 
@@ -84,6 +87,7 @@ def iter_line_chunks(
         path: The file; `.gz`, `.bz2`, `.xz` and `.zst` are decompressed. None for standard input.
         chunk_lines: Lines in a chunk.
         report_share: Is told what share of the file has been read; of a pipe, 0.
+        content: What the file should hold, said of an empty one.
 
     Raises:
         DataError: The file is missing, empty, damaged, binary, or not UTF-8; with its line.
@@ -102,7 +106,7 @@ def iter_line_chunks(
     if lines:
         yield lines
     elif done == 0:
-        raise DataError("the file is empty", at=name, fix="give a file with one sentence a line")
+        raise DataError("the file is empty", at=name, fix=f"give a file with {content}")
 
 
 def _name(path: Path | None) -> str:

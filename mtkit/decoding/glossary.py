@@ -19,6 +19,7 @@ _CHUNK_LINES = 10_000
 _MAX_REPORTED = 10
 _HEADER = ("source", "target")
 _FIX = "write the source term, a tab, and the target term, or several with ' | ' between them"
+_CONTENT = "a source term, a tab, and a target term a line"
 _BAR = re.compile(r"(?<!\S)\|(?!\S)")
 _ASCII_WORDS = re.compile(r" ?(?:\w+|.)")
 _END = None  # the key, in the trie, of what a source term is translated by
@@ -82,7 +83,7 @@ def read_glossary(path: Path) -> Glossary:
     terms: dict[str, TermGroup] = {}
     problems: list[DataError] = []
     number = 0
-    for chunk in iter_line_chunks(path, _CHUNK_LINES):
+    for chunk in iter_line_chunks(path, _CHUNK_LINES, content=_CONTENT):
         for line in chunk:
             number += 1
             fields = [" ".join(field.split()) for field in line.split("\t")]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mtkit.checkpoint.model_folder import CONFIG_NAME
+from mtkit.checkpoint.model_folder import CONFIG_NAME, refuse_ctranslate2
 from mtkit.config.model import ModelConfig
 from mtkit.errors import ModelError
 from mtkit.runtime.files import read_json
@@ -81,6 +81,7 @@ def read_marian_config(folder: Path) -> MarianConfig:
     if "format_version" in raw and "mtkit_version" in raw:
         raise ModelError("this is a model folder of mtkit already", at=folder, fix="use it as it is")
     if raw.get("model_type") != "marian":
+        refuse_ctranslate2(folder)
         raise ModelError(
             f"mtkit imports models of the Marian family, and this is of model_type {raw.get('model_type')!r}",
             at=path,

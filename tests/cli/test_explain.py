@@ -35,6 +35,16 @@ def test_text(explain):
     assert rows[-1] == "</s>"
 
 
+def test_the_name_of_a_file_is_warned_of(explain, tmp_path):
+    path = tmp_path / "text.en"
+    path.write_text("the dog\n", encoding="utf-8")
+    result = explain(path)
+    assert result.code == 0
+    assert f"warning: {path} is a file, and only its name is explained" in result.err
+    assert "warning" not in explain(SENTENCE).err
+    assert "the sentence is too long" in explain("the dog " * 600).err  # and so is the name of a file
+
+
 def test_json_and_page(explain, tmp_path, open_page):
     result = explain(SENTENCE, "-o", tmp_path / "a.JSON")
     assert (result.code, result.out) == (0, "")

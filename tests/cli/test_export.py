@@ -56,6 +56,10 @@ def test_to_ctranslate2(run, ctranslate2, model_folder, tmp_path):
     assert (config["unk_token"], config["bos_token"], config["eos_token"]) == ("<unk>", "<s>", "</s>")
     assert (config["decoder_start_token"], config["add_source_bos"], config["add_source_eos"]) == ("<s>", False, True)
     assert ctranslate2.Translator(str(tmp_path / "out")).translate_batch([["▁the"]])[0].hypotheses
+    for command in (["translate", "--model", tmp_path / "out"], ["import", tmp_path / "out", "-o", tmp_path / "model"]):
+        refused = run(*command)
+        assert refused.code == 4
+        assert "this is a model for CTranslate2" in refused.err
 
 
 def test_the_same_export_is_up_to_date_and_another_is_refused(run, ctranslate2, model_folder, tmp_path):

@@ -93,6 +93,11 @@ def test_another_corpus_stands_there(run, texts):
             4,
             "SentencePiece",
         ),
+        (
+            ["--source", "train.en", "--target", "train.de", "--set", "vocabulary.source_model=x", "--vocab-size", 30],
+            2,
+            "--vocab-size is for a vocabulary that is learned",
+        ),
     ],
 )
 def test_mistakes(run, texts, arguments, code, message, tmp_path):

@@ -155,6 +155,7 @@ def test_too_few_pairs(size):
     with pytest.raises(DataError, match="too few clean training pairs") as caught:
         assign([(f"s{i}", f"t{i}") for i in range(count)], valid_size=size)
     assert "corpus.valid_size=0" in caught.value.fix
+    assert ("set corpus.valid_size to at most 50, " in caught.value.fix) == (size == 60)
 
 
 def test_sets_too_small_to_score_are_warned_of_where_a_share_makes_them():

@@ -67,6 +67,12 @@ def test_malformed_lines_are_reported_with_their_place(tmp_path, line, message):
     assert [other.at for other in caught.value.also] == [f"{path}:3"]
 
 
+def test_an_empty_file(tmp_path):
+    with pytest.raises(DataError, match="the file is empty") as caught:
+        read_glossary(write(tmp_path / "g.tsv", ""))
+    assert caught.value.fix == "give a file with a source term, a tab, and a target term a line"
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         read_glossary(tmp_path / "none.tsv")
