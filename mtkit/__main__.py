@@ -1,8 +1,11 @@
 import sys
 
-from mtkit.runtime.distributed import read_processes
-from mtkit.runtime.processors import wait_awake_briefly
-from mtkit.runtime.signals import STOPPED, exit_at_once, ignore_save_requests, unwind_on_signals
+try:
+    from mtkit.runtime.distributed import read_processes
+    from mtkit.runtime.processors import wait_awake_briefly
+    from mtkit.runtime.signals import STOPPED, exit_at_once, ignore_save_requests, unwind_on_signals
+except KeyboardInterrupt:  # before `main` can hear it
+    sys.exit(130)
 
 # The commands that save when SIGUSR1 asks for it.
 _SAVING = {"train", "run"}

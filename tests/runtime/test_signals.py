@@ -108,3 +108,20 @@ def test_what_helps_a_command_ends_with_it(execute):
     code, _, err, seconds = execute(helper + run, typer=MEETS.format("SIGTERM") + REAL_TYPER)
     assert (code, err) == (143, "terminated\n")
     assert seconds < 20  # the helper holds the pipes too
+
+
+@pytest.mark.parametrize("name", ["distributed", "signals"])
+def test_an_interruption_before_the_command_line_hears_it_is_no_traceback(execute, name):
+    interrupt = f"""
+class Interrupting:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == "mtkit.runtime.{name}":
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(20)
+sys.meta_path.insert(0, Interrupting)
+sys.modules.pop("mtkit.runtime.{name}", None)
+import mtkit.__main__
+print("on")
+"""
+    assert execute(interrupt)[:3] == (130, [], "")
