@@ -35,7 +35,7 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 _CTRANSLATE2_WEIGHTS = "model.bin"
-# Patterns of all that may be in a model folder.
+# Patterns of what is in a model folder.
 MODEL_FILES = (CONFIG_NAME, WEIGHTS_NAME, CARD_NAME, "*.spm", "*vocab.json")
 RUN_FOLDER = "run"  # inside the folder that `mtkit run` makes
 

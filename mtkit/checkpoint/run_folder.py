@@ -45,7 +45,7 @@ STATE_NAME = "state.json"
 OPTIMIZER_NAME = "optimizer.safetensors"
 AVERAGE_NAME = "average.safetensors"
 DIVERGED_NAME = "diverged.txt"
-# Patterns of all that may be in a run folder.
+# Patterns of what is at the top of a run folder.
 RUN_FILES = (
     RUN_NAME, RECIPE_NAME, METRICS_NAME, LOG_NAME, REPORT_NAME, DIVERGED_NAME, CONFIG_NAME, "*.spm", "*vocab.json",
     "checkpoints", "tensorboard", "model",

@@ -116,7 +116,7 @@ def run(
 
 
 def _refuse_part(output: Path) -> None:
-    """Refuse to write into what is itself a prepared corpus, a run or a model: `--overwrite` of that would lose it."""
+    """Refuse to write into what is itself a prepared corpus, a run or a model, in whose way the results would be."""
     from mtkit.checkpoint.run_folder import RunFolder
     from mtkit.corpus.manifest import is_prepared_corpus
     from mtkit.interop.output import is_model_folder

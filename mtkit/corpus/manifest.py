@@ -13,7 +13,7 @@ from mtkit.runtime.files import read_json, write_json
 FORMAT = "mtkit prepared corpus"
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
-# Patterns of all that may be in a prepared corpus.
+# Patterns of what is at the top of a prepared corpus.
 CORPUS_FILES = (
     MANIFEST_FILE, "train", "valid", "test", "valid.source.txt", "valid.target.txt", "test.source.txt",
     "test.target.txt", "*.spm", "*vocab.json",

@@ -67,7 +67,15 @@ def prepare_corpus(
     _warn_of_swapped_sides(corpus)
     with atomic_folder(output) as folder:
         fill_folder(folder, corpus, vocabulary, request, threads, models)
+        _check_again(output, is_corpus)
     return PreparedCorpus.load(output)
+
+
+def _check_again(output: Path, was_corpus: bool) -> None:
+    """Refuse to replace what came while the corpus was made."""
+    refuse_foreign(output, "a prepared corpus", was_corpus)
+    if was_corpus and output.exists():
+        refuse_guests(output, "a prepared corpus", CORPUS_FILES)
 
 
 def _warn_of_swapped_sides(corpus: CorpusSection) -> None:

@@ -164,10 +164,9 @@ def find_small_sets(assignment: Assignment, corpus: CorpusSection) -> list[str]:
         return []
     shown = " and ".join(f"{count} for {name}" for name, count in small.items())
     fields = " and ".join(f"corpus.{name}_size" for name in small)
-    return [
-        f"few pairs were split off, {shown}, and scores of so few say little: set {fields} to "
-        f"{MIN_PAIRS_TO_SCORE} or more, or give files of your own"
-    ]
+    has_room = int(assignment.train.sum()) >= 4 * MIN_PAIRS_TO_SCORE
+    larger = f"set {fields} to {MIN_PAIRS_TO_SCORE} or more, or " if has_room else ""
+    return [f"few pairs were split off, {shown}, and scores of so few say little: {larger}give files of your own"]
 
 
 def _find_duplicates(pair: Hashes) -> Mask:

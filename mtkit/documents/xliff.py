@@ -82,7 +82,10 @@ class Xliff(MarkingDocument):
         self._segments = [Segment(split_inline(u.source), f"line {u.source.sourceline}") for u in self._units]
 
     def render(self, translations: Sequence[TranslatedSegment | None]) -> bytes:
-        """Return the file with targets in it; a unit whose translation is None stays as it is."""
+        """Return the file with targets in it; a unit whose translation is None stays as it is.
+
+        But of a target that was translated as a whole and is divided now, such a segment is empty.
+        """
         is_whole: dict[Any, bool] = {}
         for place, (unit, translation) in enumerate(zip(self._units, translations, strict=True)):
             if translation is not None:
@@ -152,7 +155,7 @@ class Xliff(MarkingDocument):
         is_empty = target is None or not has_content(target)
         if is_empty and not unit.is_undivided:
             return outer is None or unit.holder.get("approved") != "yes"
-        if unit.has_siblings and not is_empty:  # the state does not say which of them it is about
+        if unit.has_siblings and (unit.is_split or not is_empty):  # the state does not say which of them it is about
             return False
         state = (outer.get("state") if self._version == 1 else unit.holder.get("state")) or ""
         return self._options.fill == "fuzzy" and (state.startswith("needs-") or state in ("new", "initial"))

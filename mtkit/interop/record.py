@@ -13,7 +13,7 @@ from mtkit.version import __version__
 
 RECORD_NAME = "mtkit.json"
 EXPORT_FORMAT_VERSION = 1
-# Patterns of all that may be in an export, for CTranslate2 or transformers.
+# Patterns of what is in an export, for CTranslate2 or transformers.
 _EXPORT_FILES = (
     RECORD_NAME, "README.md", "config.json", "generation_config.json", "tokenizer_config.json", "model.bin",
     "model.safetensors", "*.spm", "*vocab.json", "*_vocabulary.json",

@@ -220,7 +220,7 @@ class CrossAttention(nn.Module):
         """Return the function that attends from the newest position to the source, without `out_proj`.
 
         It takes `x`, `(batch * beam, d_model)`, the newest position of each hypothesis; keys and values as
-        `attend_with_bias` does; and a bias, `(batch * num_heads, 1, src_len)`, that is added to the scores, or None.
+        `attend_with_bias` does; and a bias, `(batch * num_heads, 1, positions)`, that is added to the scores, or None.
         It returns the shape of `x`.
         """
         project, num_heads = self.q_proj.forward, self.num_heads
@@ -233,7 +233,7 @@ class CrossAttention(nn.Module):
         return step
 
     def start(self, memory: Tensor) -> Tensor:
-        """Return keys and values of `memory`, `(batch, src_len, d_model)`, as `DecoderState` keeps them for `step`.
+        """Return keys and values of `memory`, `(batch, src_len, d_model)`.
 
         They are `(2, batch, num_heads, src_len, head_dim)`.
         """

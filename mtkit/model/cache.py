@@ -152,7 +152,7 @@ class DecoderState:
         cache: Of the self-attention.
         memory_parts: Keys and values of each layer, as `split_layers` returns them.
         ancestry: `(batch, beam, capacity)`, 0 where a hypothesis may attend a slot of its sentence's cache and -inf
-            where another one wrote it, or none; None where hypotheses share no cache.
+            where another one wrote it, or none; None where hypotheses share no cache, and at first.
         length: Number of tokens decoded so far.
     """
 

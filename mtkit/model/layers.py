@@ -36,9 +36,9 @@ class LayerStep(Protocol):
             x: `(batch * beam, d_model)`; `(batch, d_model)` at the first position, where hypotheses are alike.
             room: The layer's, as `DecoderState.extend` returns it; keys and values of the position are written there.
             bias: Of the self-attention, as `DecoderState.extend` returns it.
-            memory_keys: `(batch * num_heads, head_dim, src_len)`.
-            memory_values: `(batch * num_heads, src_len, head_dim)`.
-            memory_bias: `(batch * num_heads, 1, src_len)`, or None; see `DecoderState`.
+            memory_keys: `(batch * num_heads, head_dim, positions)`.
+            memory_values: `(batch * num_heads, positions, head_dim)`.
+            memory_bias: `(batch * num_heads, 1, positions)`, or None; see `DecoderState`.
 
         Returns:
             The shape of `x`.

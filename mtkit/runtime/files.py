@@ -23,7 +23,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path` to fill; when the block ends well, it takes the place of `path`.
 
     All files are flushed to the disk before the rename. If the block fails, nothing is left behind and what stood at
-    `path` is untouched. What a kill left is removed.
+    `path` is untouched. What a kill left is removed, an older folder only when a new one stands.
 
     Raises:
         OutputError: The folder cannot be written, this process works in it, or another one is writing it.
@@ -99,20 +99,20 @@ def _claim(temporary: Path, path: Path, stack: ExitStack, make: Callable[[Path],
             make(temporary)
             if stack.enter_context(locked(temporary)):
                 return
-        except BlockingIOError as exc:
-            raise OutputError(
-                "another mtkit command is writing this", at=path, fix="wait until it ends, or choose another -o"
-            ) from exc
+        except BlockingIOError:
+            break
         except FileNotFoundError:
             if not temporary.parent.is_dir():
                 raise
+    raise OutputError("another mtkit command is writing this", at=path, fix="wait until it ends, or choose another -o")
 
 
 def _make_folder(path: Path) -> None:
     """Make an empty folder, in place of one that a kill left."""
     if path.exists():
-        with locked(path):
-            shutil.rmtree(path)
+        with locked(path) as is_there:
+            if is_there:
+                shutil.rmtree(path)
     path.mkdir(parents=True, exist_ok=True)
 
 
@@ -158,10 +158,15 @@ def _works_in(folder: Path) -> bool:
 def _swap(new: Path, path: Path) -> None:
     """Put the folder `new` in the place of `path`, which may hold an older one."""
     old = _place_beside(path, "replaced")
-    shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
-        path.rename(old)
-    new.rename(path)
+    try:
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+        new.rename(path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
     shutil.rmtree(old, ignore_errors=True)
     _sync(path.parent)
 

@@ -1,4 +1,4 @@
-"""What may be written over: a folder that mtkit made of the same kind, with nothing else in it, and nothing else."""
+"""What may be written over: a folder that mtkit made of the same kind and that holds nothing else; and only that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection
 from fnmatch import fnmatch
 from pathlib import Path
 
-from mtkit.errors import OutputError
+from mtkit.errors import OutputError, writing
 
 # What a kill leaves in a folder; see `mtkit.runtime.files`.
 _LEFTOVERS = (".*.partial", ".*.replaced")
@@ -24,8 +24,9 @@ def refuse_foreign(output: Path, kind: str, is_ours: bool) -> None:
     Raises:
         OutputError: Something else stands there.
     """
-    if is_ours or not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
+    with writing(output):
+        if is_ours or not output.exists() or (output.is_dir() and not any(output.iterdir())):
+            return
     raise OutputError(
         f"something else than {kind} stands there, and is left alone", at=output, fix="choose another folder with -o"
     )
@@ -37,12 +38,13 @@ def refuse_guests(output: Path, kind: str, owned: Collection[str]) -> None:
     Args:
         output: The folder that is to be replaced.
         kind: What it is, for the message.
-        owned: Patterns of what mtkit writes in such a folder.
+        owned: Patterns of what mtkit writes in such a folder; what is further down is not looked at.
 
     Raises:
         OutputError: Something else is in it.
     """
-    names = sorted(item.name for item in output.iterdir())
+    with writing(output):
+        names = sorted(item.name for item in output.iterdir())
     guests = [name for name in names if not any(fnmatch(name, pattern) for pattern in (*owned, *_LEFTOVERS))]
     if guests:
         more = len(guests) - _SHOWN

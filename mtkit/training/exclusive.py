@@ -22,9 +22,11 @@ def claimed(folder: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(folder))
-        except BlockingIOError as exc:
+            is_there = stack.enter_context(locked(folder))
+        except (BlockingIOError, FileNotFoundError) as exc:  # another one replaces it
             raise taken(folder) from exc
+        if not is_there:
+            raise taken(folder)
         yield
 
 

@@ -49,6 +49,7 @@ def finish(run: RunFolder, recipe: Recipe, parts: ModelParts, trainer: Trainer) 
         if better is not None:
             chosen, weights, scores = [better.parent], read_tensors(better), run.read_state(better.parent).validation
         card = build_model_card(run, recipe, parts.config, weights, chosen, scores)
+        trainer.check_place()
         write_model_folder(run.model, parts, weights, card)
         has_report = write_report(run, is_finished=True, model_scores=scores)
         run.write_record(run.read_record().model_copy(update={"is_finished": True}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from mtkit.checkpoint.model_folder import MODEL_FILES
 from mtkit.checkpoint.run_folder import RUN_FILES, Extension, MicroBatch, RunFolder, RunRecord, find_model
 from mtkit.config.recipe import Recipe
 from mtkit.config.training import TrainingSection
@@ -45,6 +46,12 @@ def check_replaced(run: RunFolder, recipe: Recipe) -> None:
         OutputError: There are other things in it.
     """
     refuse_guests(run.path, "a run", RUN_FILES)
+    for folder, kind, owned in (
+        (run.checkpoints, "the checkpoints of a run", ("step-*",)),
+        (run.model, "a model folder", MODEL_FILES),
+    ):
+        if folder.is_dir():
+            refuse_guests(folder, kind, owned)
     path = recipe.training.init_from
     if path is not None and path.resolve().is_relative_to(run.path.resolve()):
         raise RecipeError(

@@ -247,9 +247,9 @@ def _build_record(
 
 def _write_run(run: RunFolder, recipe: Recipe, parts: ModelParts, record: RunRecord, *, replaces: bool) -> None:
     """Write what a run needs before its first checkpoint, all at once; it takes the place of an older run."""
-    if run.is_run and not replaces:
-        raise taken(run.path)  # another training was quicker
     with atomic_folder(run.path) as temporary:
+        if run.is_run and not replaces:
+            raise taken(run.path)  # another training was quicker
         (temporary / "checkpoints").mkdir()
         write_recipe(recipe, temporary / RECIPE_NAME)
         write_parts(temporary, parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -59,6 +60,7 @@ class Trainer:
         self.processes = processes
         self.state = CheckpointState()
         self._progress = Progress()
+        self._place: os.stat_result | None = None  # of the run folder, as training began
         self._checker = ResultChecker(run, reader.split, processes)
         self._made: MadeUpdate | None = None
 
@@ -77,6 +79,8 @@ class Trainer:
             DeviceError: Not even one pair fits into memory, memory ran out where nothing can be made smaller, or
                 another process is gone.
         """
+        if self.processes.is_main:
+            self._place = self.run.path.stat()
         is_resumed = self._restore()
         keep = self.training.keep_checkpoints
         if averaging(self.training, self.max_steps) != "off":
@@ -337,15 +341,27 @@ class Trainer:
         best = find_best(validations, self.training.best_metric)
         return self.processes.share(len(validations) - 1 - validations.index(best) if best is not None else 0)
 
+    def check_place(self) -> None:
+        """Refuse to write where the run folder is no longer.
+
+        Raises:
+            OutputError: It was moved or removed; something else may stand there.
+        """
+        try:
+            is_there = self._place is None or os.path.samestat(self._place, self.run.path.stat())
+        except FileNotFoundError:
+            is_there = False
+        if not is_there:
+            raise OutputError(
+                "the run folder was moved or removed while it trains",
+                at=self.run.path,
+                fix="train again with -o where it is now: it goes on from its last checkpoint",
+            )
+
     def _save(self, writer: CheckpointWriter) -> None:
         started = time.perf_counter()
         if self.processes.is_main:
-            if not self.run.is_run:
-                raise OutputError(
-                    "the run folder was moved or removed while it trains",
-                    at=self.run.path,
-                    fix="train again with -o where it is now: it goes on from its last checkpoint",
-                )
+            self.check_place()
             writer.write(self.trained.take_snapshot, self.state)
         else:
             self.trained.take_snapshot()

@@ -266,6 +266,24 @@ def test_a_corpus_with_other_things_in_it_is_not_replaced(corpus, vocabulary, tm
     assert listing(output).keys() == before.keys()
 
 
+@pytest.mark.parametrize("was_corpus", [False, True])
+def test_what_came_while_a_corpus_was_made_is_not_replaced(corpus, vocabulary, tmp_path, monkeypatch, was_corpus):
+    output = tmp_path / "out"
+    if was_corpus:
+        prepare_corpus(corpus, vocabulary, output)
+    honest = pipeline.learn_tokenizer
+
+    def learn(*arguments, **options):
+        output.mkdir(exist_ok=True)
+        (output / "thesis.txt").write_text("x")
+        return honest(*arguments, **options)
+
+    monkeypatch.setattr(pipeline, "learn_tokenizer", learn)
+    with pytest.raises(OutputError, match=r"thesis\.txt" if was_corpus else "left alone"):
+        prepare_corpus(corpus, VocabularySection(size=60), output, overwrite=True)
+    assert (output / "thesis.txt").read_text() == "x"
+
+
 def test_an_empty_folder_is_filled(corpus, vocabulary, tmp_path):
     (tmp_path / "out").mkdir()
     assert len(prepare_corpus(corpus, vocabulary, tmp_path / "out").train) == 240

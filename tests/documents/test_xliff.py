@@ -207,6 +207,13 @@ def test_segments_that_are_there_stay(stand_in, there):
     assert not read_xliff(translated.content).segments
 
 
+def test_a_split_segment_among_others_is_left_where_the_state_may_be_of_another(stand_in):
+    target = '<mrk mtype="seg" mid="0">Ei</mrk><mrk mtype="seg" mid="0_1">ns.</mrk>'
+    text = divide(MARKS, f'<target state="needs-translation">{target}</target>')
+    found = unit(fill(text, stand_in(), fill="fuzzy")[0], 6).find("target")
+    assert "".join(found.itertext()) == "Eins."
+
+
 def divide(source, target):
     """Return a file whose unit 6 has this in `seg-source`, and this target."""
     start, end = XLIFF_1.index("<seg-source>"), XLIFF_1.index("</seg-source>")

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -267,8 +268,55 @@ def test_one_who_is_done_while_another_waits_for_the_lock(tmp_path, monkeypatch,
 
 
 @needs_locks
-def test_a_lock_tells_whether_its_file_is_still_there(tmp_path):
+def test_of_two_who_find_what_a_kill_left_one_writes(tmp_path, monkeypatch):
+    """What was locked to be removed is no longer there: what stands there now is the other one's."""
+    partial = tmp_path / ".made.partial"
+    partial.mkdir()
+    fstat = os.fstat
+
+    def overtake(descriptor):
+        monkeypatch.undo()
+        partial.rename(tmp_path / "old")
+        partial.mkdir()
+        (partial / "file").write_text("theirs")
+        stack.enter_context(locked(partial))
+        return fstat(descriptor)
+
+    with ExitStack() as stack:
+        monkeypatch.setattr(os, "fstat", overtake)
+        with pytest.raises(OutputError, match="another mtkit command"), atomic_folder(tmp_path / "made"):
+            pass
+        assert (partial / "file").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError])
+def test_a_failure_while_folders_change_places_leaves_the_old_one(tmp_path, monkeypatch, failure):
+    path = tmp_path / "made"
+    path.mkdir()
+    (path / "file").write_text("old")
+    rename = Path.rename
+
+    def fail(self, target):
+        rename(self, target)
+        if self.name == "made":
+            raise failure
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises((KeyboardInterrupt, OutputError)), atomic_folder(path) as temporary:
+        (temporary / "file").write_text("new")
+    assert names(tmp_path) == ["made"]
+    assert (path / "file").read_text() == "old"
+
+
+@needs_locks
+def test_a_lock_tells_whether_its_file_is_still_there(tmp_path, monkeypatch):
     path = tmp_path / "file"
+    path.touch()
+    fstat = os.fstat
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", lambda descriptor: path.rename(tmp_path / "moved") and fstat(descriptor))
+        with locked(path) as is_there:
+            assert not is_there
     path.touch()
     with locked(path) as is_there, pytest.raises(BlockingIOError), locked(path):
         pass

@@ -3,6 +3,7 @@
 import errno
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,6 +81,12 @@ def test_a_run_is_claimed_from_its_first_step_to_its_last(run, corpus_path, make
         assert RunFolder(path).is_finished
 
 
+def read_all(folder):
+    """Return what a run holds, but for its report, which is made of the rest."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "report.html"]
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_run_that_began_meanwhile_is_not_replaced(run, corpus_path, make_recipe, tmp_path, monkeypatch, restart):
     import mtkit.training.run as starting
@@ -92,20 +99,29 @@ def test_a_run_that_began_meanwhile_is_not_replaced(run, corpus_path, make_recip
     assert RunFolder(path).checkpoint(5).is_dir()
 
 
-def test_a_run_that_is_moved_while_it_trains_stops(corpus_path, make_recipe, tmp_path, monkeypatch):
-    honest = Trainer._save
-    path, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+@pytest.mark.parametrize("moment", ["_save", "check_place"])
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_a_run_that_is_moved_while_it_trains_stops(
+    run, corpus_path, make_recipe, tmp_path, monkeypatch, moment, is_taken
+):
+    honest = getattr(Trainer, moment)
+    path, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
 
-    def save(self, writer):
-        if self.state.step == 5:
+    def move(self, *arguments):
+        is_end = moment == "_save" or (path / "checkpoints" / "step-00000005").is_dir()
+        if self.state.step == 5 and is_end and not elsewhere.exists():
             path.rename(elsewhere)
-        honest(self, writer)
+            if is_taken:
+                shutil.copytree(run.path, path)
+        honest(self, *arguments)
 
-    monkeypatch.setattr(Trainer, "_save", save)
+    monkeypatch.setattr(Trainer, moment, move)
     recipe = make_recipe("training.max_steps=5", "training.save_every_steps=2")
     with pytest.raises(OutputError, match="was moved or removed"):
         train(corpus_path, recipe, path)
-    assert not path.exists()
+    assert path.exists() == is_taken
+    if is_taken:
+        assert read_all(path) == read_all(run.path)
     monkeypatch.undo()
     assert train(corpus_path, recipe, elsewhere).is_finished
 
@@ -113,26 +129,32 @@ def test_a_run_that_is_moved_while_it_trains_stops(corpus_path, make_recipe, tmp
 # To start anew.
 
 
-def test_a_run_with_other_things_in_it_is_not_replaced(run, corpus_path, make_recipe):
-    (run.path / "test.hyp").write_text("mine")
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [("test.hyp", "a run"), ("checkpoints/best", "the checkpoints of a run"), ("model/notes.txt", "a model folder")],
+)
+def test_a_run_with_other_things_in_it_is_not_replaced(run, corpus_path, make_recipe, place, kind):
+    (run.path / place).write_text("mine")
     recipe = make_recipe("training.max_steps=5")
-    with pytest.raises(OutputError, match=r"not of a run .* would be lost: test\.hyp"):
+    with pytest.raises(OutputError, match=rf"not of {kind} .* would be lost: {Path(place).name}"):
         train(corpus_path, recipe, run.path, restart=True)
     assert run.is_finished
-    (run.path / "test.hyp").unlink()
+    (run.path / place).unlink()
     train(corpus_path, recipe, run.path, restart=True)
 
 
 def test_started_again_by_torchrun_a_run_is_not_replaced_once_more(run, corpus_path, make_recipe, monkeypatch, capfd):
     unfinish(run)
-    (run.checkpoints / "mark").touch()
+    mark = run.path / "tensorboard" / "mark"
+    mark.parent.mkdir(exist_ok=True)
+    mark.touch()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     train(corpus_path, make_recipe("training.max_steps=5"), run.path, restart=True)
-    assert (run.checkpoints / "mark").exists()
+    assert mark.exists()
     assert "resuming at step 5" in capfd.readouterr().err
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
     train(corpus_path, make_recipe("training.max_steps=5"), run.path, restart=True)
-    assert not (run.checkpoints / "mark").exists()
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize("place", ["", "model", "checkpoints/step-00000005"])
