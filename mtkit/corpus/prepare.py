@@ -62,19 +62,18 @@ def prepare_corpus(
     request = build_request(corpus, vocabulary, find_model_files(corpus.filters.model_score, models))
     if not overwrite and _holds(output, request):
         return PreparedCorpus.load(output)
-    if is_corpus:
-        refuse_guests(output, "a prepared corpus", CORPUS_FILES)
+    _check_place(output, is_corpus)
     _warn_of_swapped_sides(corpus)
     with atomic_folder(output) as folder:
         fill_folder(folder, corpus, vocabulary, request, threads, models)
-        _check_again(output, is_corpus)
+        _check_place(output, is_corpus)  # once more: it may have taken hours
     return PreparedCorpus.load(output)
 
 
-def _check_again(output: Path, was_corpus: bool) -> None:
-    """Refuse to replace what came while the corpus was made."""
-    refuse_foreign(output, "a prepared corpus", was_corpus)
-    if was_corpus and output.exists():
+def _check_place(output: Path, is_corpus: bool) -> None:
+    """Refuse to replace what is no prepared corpus, or one with other things in it."""
+    refuse_foreign(output, "a prepared corpus", is_corpus)
+    if is_corpus and output.exists():
         refuse_guests(output, "a prepared corpus", CORPUS_FILES)
 
 

@@ -118,13 +118,14 @@ class BeamChooser:
                 best + totals, torch.zeros_like(tokens), tokens, torch.ones_like(tokens, dtype=torch.bool)
             )
         # One more than can become candidates, to see whether the beam holds all that is possible: at most `beam` end.
-        count = min(2 * beam + 1, log_probs.size(1) * beam)
+        vocab = log_probs.size(1)
+        count = min(2 * beam + 1, vocab * beam)
         best, places = find_largest(log_probs.view(batch, -1), count, totals)  # (batch, count)
-        tokens = places % log_probs.size(1)
+        tokens = places % vocab
         is_open = (best > -torch.inf) & (tokens != self.eos_id)
         nothing_pruned = is_open.sum(1, keepdim=True) <= beam  # (batch, 1)
         may_finish = nothing_pruned | (torch.arange(count, device=places.device) < beam)
-        parents = places.div(log_probs.size(1), rounding_mode="floor")
+        parents = places.div(vocab, rounding_mode="floor")
         return Candidates(*(found[:, : 2 * beam] for found in (best, parents, tokens, may_finish)))
 
 

@@ -118,21 +118,20 @@ class _LayerBuffer:
 
     def __init__(self, buffer: Tensor) -> None:
         self.buffer = buffer
-        keys, self.values = buffer.flatten(1, 2)
-        self.keys = keys.mT
+        self.keys, self.values = split(buffer)
 
 
-def split_layers(keys_values: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Return keys and values of each layer as attention multiplies them; nothing is copied.
+def split(keys_values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return keys and values of a layer as attention multiplies them; nothing is copied.
 
     Args:
-        keys_values: `(num_layers, 2, batch, num_heads, length, head_dim)`.
+        keys_values: `(2, batch, num_heads, length, head_dim)`.
 
     Returns:
-        Keys, `(batch * num_heads, head_dim, length)` each, and values, `(batch * num_heads, length, head_dim)` each.
+        Keys, `(batch * num_heads, head_dim, length)`, and values, `(batch * num_heads, length, head_dim)`.
     """
-    by_head = keys_values.flatten(2, 3)
-    return by_head[:, 0].mT.unbind(), by_head[:, 1].unbind()
+    keys, values = keys_values.flatten(1, 2)
+    return keys.mT, values
 
 
 @dataclass
@@ -150,7 +149,7 @@ class DecoderState:
             None if all may be.
         beam: Hypotheses of a sentence.
         cache: Of the self-attention.
-        memory_parts: Keys and values of each layer, as `split_layers` returns them.
+        memory_parts: Keys and values of each layer, as `split` returns them.
         ancestry: `(batch, beam, capacity)`, 0 where a hypothesis may attend a slot of its sentence's cache and -inf
             where another one wrote it, or none; None where hypotheses share no cache, and at first.
         length: Number of tokens decoded so far.
@@ -164,12 +163,12 @@ class DecoderState:
     ancestry: Tensor | None = None
     length: int = 0
     cache: KVCache = field(init=False)
-    memory_parts: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] = field(init=False)
+    memory_parts: list[tuple[Tensor, Tensor]] = field(init=False)
 
     def __post_init__(self) -> None:
         width = self.beam if self.beam <= MAX_SHARED_BEAM else 1
         self.cache = KVCache(self.memory, self.memory.size(2) * self.beam // width, width)
-        self.memory_parts = split_layers(self.memory)
+        self.memory_parts = [split(layer) for layer in self.memory]
         self._written = self.memory.new_full((1, 1, FEWEST_POSITIONS), -torch.inf)
 
     @property
@@ -232,7 +231,7 @@ class DecoderState:
         self.cache.keep_groups(groups)
         batch, num_heads = self.memory.shape[2:4]
         self.memory = self.memory.index_select(2, sentences)
-        self.memory_parts = split_layers(self.memory)
+        self.memory_parts = [split(layer) for layer in self.memory]
         if self.memory_bias is not None:
             by_sentence = self.memory_bias.view(batch, num_heads, -1)
             self.memory_bias = by_sentence.index_select(0, sentences).view(len(sentences) * num_heads, 1, -1)

@@ -207,7 +207,7 @@ class Transformer(nn.Module):
         rooms, bias = state.extend()
         if is_first and bias is not None:
             bias = bias[:, :1]
-        for step, room, keys, values in zip(state.steps, rooms, *state.memory_parts, strict=True):
+        for step, room, (keys, values) in zip(state.steps, rooms, state.memory_parts, strict=True):
             x = step(x, room, bias, keys, values, state.memory_bias)  # (rows, d_model)
         logits = self.project(state.last_norm(x))
         return logits.repeat_interleave(state.beam, dim=0) if is_first else logits

@@ -35,14 +35,14 @@ def locked(path: Path) -> Iterator[bool]:
         except OSError:
             yield True
             return
-        yield _is_at(path, descriptor)
+        yield stands_at(path, os.fstat(descriptor))
     finally:
         os.close(descriptor)
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
-    locked_one = os.fstat(descriptor)
+def stands_at(path: Path, found: os.stat_result) -> bool:
+    """Return whether the file or folder that was found once is what stands at `path`."""
     try:
-        return os.path.samestat(path.stat(), locked_one)
+        return os.path.samestat(path.stat(), found)
     except FileNotFoundError:
         return False

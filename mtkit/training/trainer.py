@@ -17,6 +17,7 @@ from mtkit.checkpoint.weights import check_weights
 from mtkit.config.training import TrainingSection
 from mtkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, DeviceError, OutputError, first_line
 from mtkit.runtime.distributed import Processes
+from mtkit.runtime.locks import stands_at
 from mtkit.runtime.memory import is_out_of_memory
 from mtkit.runtime.seeds import derive_seed
 from mtkit.training.interrupts import StopRequest
@@ -347,11 +348,7 @@ class Trainer:
         Raises:
             OutputError: It was moved or removed; something else may stand there.
         """
-        try:
-            is_there = self._place is None or os.path.samestat(self._place, self.run.path.stat())
-        except FileNotFoundError:
-            is_there = False
-        if not is_there:
+        if self._place is not None and not stands_at(self.run.path, self._place):
             raise OutputError(
                 "the run folder was moved or removed while it trains",
                 at=self.run.path,
