@@ -18,6 +18,7 @@ from mtkit.model.transformer import Transformer
 from mtkit.runtime.device import (
     DeviceName,
     InferencePrecision,
+    call_in_thread,
     resolve_device,
     resolve_inference_precision,
     set_threads,
@@ -41,6 +42,12 @@ def load_for_inference(
     """
     set_threads(threads)
     place = resolve_device(device)
+    if place.type == "cpu":
+        return call_in_thread(_load, path, place, precision)  # any thread may translate
+    return _load(path, place, precision)
+
+
+def _load(path: str | Path, place: torch.device, precision: Literal["auto"] | InferencePrecision) -> LoadedModel:
     resolved = resolve_inference_precision(precision, place)
     loaded = load_model(path, place)
     prepare_for_inference(loaded.model, resolved)

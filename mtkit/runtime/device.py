@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 from mtkit.errors import DeviceError
 from mtkit.runtime.processors import processor_limit
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 InferencePrecision = Literal["fp32", "bf16", "int8"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 def resolve_device(name: DeviceName = "auto", local_rank: int = 0) -> torch.device:
@@ -146,3 +151,14 @@ def set_threads(count: int | None) -> None:
         count = limit if limit is not None and limit < torch.get_num_threads() else None
     if count is not None:
         torch.set_num_threads(count)
+
+
+def call_in_thread(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    """Return what a function returns, called in a thread that ends with it, as do the helpers that it needs to compute.
+
+    Helpers of OpenMP stay, idle, with the thread that started them. Where another one computes later, as in a server,
+    GNU OpenMP counts both sets, finds more threads than processors, and lets all of them sleep between any two
+    operations: one sentence at a time then takes three times as long.
+    """
+    with ThreadPoolExecutor(1, "computing") as executor:
+        return executor.submit(function, *args, **kwargs).result()

@@ -139,3 +139,29 @@ def test_a_containers_limit_bounds_the_threads_that_nobody_chose(monkeypatch, li
         assert torch.get_num_threads() == expected
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads as Linux tells them")
+def test_helpers_of_a_thread_end_with_it():
+    code = """
+import os, time
+import torch
+from mtkit.runtime.device import call_in_thread
+
+def count():
+    return len(os.listdir("/proc/self/task"))
+
+def work():
+    torch.ones(1 << 22).exp()
+    return count()
+
+torch.set_num_threads(2)
+before = count()
+print(call_in_thread(work) - before)  # the thread, and a helper
+deadline = time.monotonic() + 20
+while count() > before and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(count() - before, work() - before)
+"""
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert said.stdout.splitlines() == ["2", "0 1"]
