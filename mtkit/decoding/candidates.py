@@ -27,17 +27,22 @@ class Step:
 
     Attributes:
         number: Position of the token that is being chosen, from 1.
-        prefixes: `(rows, number - 1)` int64, the target tokens that each hypothesis has so far.
+        written: `(rows, capacity)` int64, the target tokens that each hypothesis has so far, and room for more.
         beam: Hypotheses of a sentence.
         sentences: What each sentence of the batch is held to.
         max_lengths: Of each sentence, its longest target in tokens, EOS included.
     """
 
     number: int
-    prefixes: Tensor
+    written: Tensor
     beam: int
     sentences: Sequence[Guidance]
     max_lengths: Sequence[int]
+
+    @property
+    def prefixes(self) -> Tensor:
+        """The target tokens that each hypothesis has so far, `(rows, number - 1)` int64."""
+        return self.written[:, : self.number - 1]
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,15 @@ class Candidates:
         log_probs: Of the whole hypothesis with the new token; -inf for what is no candidate.
         parents: Int64, which hypothesis of the sentence is extended: 0 to beam - 1.
         tokens: Int64, by which token.
-        may_finish: Bool, True where the hypothesis is finished if the token is EOS.
+        may_finish: Bool, True where the hypothesis is finished if the token is EOS; None where no token is EOS, and
+            what is no candidate comes last.
         num_unmet: Int64, how many required phrases the hypothesis lacks; None if none has any to lack.
     """
 
     log_probs: Tensor
     parents: Tensor
     tokens: Tensor
-    may_finish: Tensor
+    may_finish: Tensor | None
     num_unmet: Tensor | None = None
 
 
@@ -114,19 +120,23 @@ class BeamChooser:
         batch, beam = totals.shape
         if beam == 1:
             best, tokens = find_largest(log_probs, 1)
-            return Candidates(
-                best + totals, torch.zeros_like(tokens), tokens, torch.ones_like(tokens, dtype=torch.bool)
-            )
+            may_finish = torch.ones_like(tokens, dtype=torch.bool) if self._has_ends(tokens) else None
+            return Candidates(best + totals, torch.zeros_like(tokens), tokens, may_finish)
         # One more than can become candidates, to see whether the beam holds all that is possible: at most `beam` end.
         vocab = log_probs.size(1)
         count = min(2 * beam + 1, vocab * beam)
         best, places = find_largest(log_probs.view(batch, -1), count, totals)  # (batch, count)
-        tokens = places % vocab
-        is_open = (best > -torch.inf) & (tokens != self.eos_id)
-        nothing_pruned = is_open.sum(1, keepdim=True) <= beam  # (batch, 1)
-        may_finish = nothing_pruned | (torch.arange(count, device=places.device) < beam)
-        parents = places.div(vocab, rounding_mode="floor")
-        return Candidates(*(found[:, : 2 * beam] for found in (best, parents, tokens, may_finish)))
+        parents, tokens = places.div(vocab, rounding_mode="floor"), places % vocab
+        width = min(2 * beam, count)
+        may_finish = None
+        if self._has_ends(tokens):
+            is_open = (best > -torch.inf) & (tokens != self.eos_id)
+            nothing_pruned = is_open.sum(1, keepdim=True) <= beam  # (batch, 1)
+            may_finish = nothing_pruned | (torch.arange(width, device=places.device) < beam)
+        return Candidates(best[:, :width], parents[:, :width], tokens[:, :width], may_finish)
+
+    def _has_ends(self, tokens: Tensor) -> bool:
+        return bool((tokens == self.eos_id).any())
 
 
 def find_largest(values: Tensor, count: int, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -142,13 +152,15 @@ def find_largest(values: Tensor, count: int, added: Tensor | None = None) -> tup
             nothing.
     """
     rows, columns = values.shape
-    length = columns if added is None else columns // added.size(1)
-    by_part = values.view(rows, -1, length)
+    parts = 1 if added is None else added.size(1)
+    length = columns // parts
+    by_part = values.view(rows, parts, length)
     groups = length // _GROUP
-    if values.numel() <= _FEW or by_part.size(1) * groups < 2 * count:
+    if values.numel() <= _FEW or parts * groups < 2 * count:
         sums = by_part if added is None else by_part + added.unsqueeze(-1)
-        return sums.flatten(1).topk(count)
-    maxima = by_part[:, :, : groups * _GROUP].reshape(rows, -1, groups, _GROUP).amax(-1)  # (rows, parts, groups)
+        sums = sums.flatten(1)
+        return sums.max(1, keepdim=True) if count == 1 else sums.topk(count)
+    maxima = by_part[:, :, : groups * _GROUP].reshape(rows, parts, groups, _GROUP).amax(-1)  # (rows, parts, groups)
     if added is not None:
         maxima += added.unsqueeze(-1)
     _, chosen = maxima.flatten(1).topk(count)

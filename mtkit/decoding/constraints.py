@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -90,7 +90,7 @@ class ConstrainedChooser:
         if constrained:
             chosen = list(self._choose_for(constrained, log_probs, totals, step))
             self._replace(plain, num_unmet, constrained, chosen)
-        return Candidates(plain.log_probs, plain.parents, plain.tokens, plain.may_finish, num_unmet)
+        return replace(plain, num_unmet=num_unmet)
 
     def _choose_for(
         self, places: Sequence[int], log_probs: Tensor, totals: Tensor, step: Step
@@ -180,6 +180,7 @@ class ConstrainedChooser:
         parents, tokens, may_finish, unmet = torch.tensor(numbers, device=rows.device).unbind(-1)
         candidates.parents[rows] = parents
         candidates.tokens[rows] = tokens
+        assert candidates.may_finish is not None
         candidates.may_finish[rows] = may_finish.bool()
         num_unmet[rows] = unmet
 
@@ -193,12 +194,13 @@ def _iter_wished(hypothesis: _Live, values: Sequence[float], tracker: PhraseTrac
 
 def _widen(candidates: Candidates, width: int) -> Candidates:
     """Return candidates with columns of none behind them, so that a hypothesis can both end and live on."""
-    missing = width - candidates.tokens.size(1)
-    if missing <= 0:
-        return candidates
+    may_finish = candidates.may_finish
+    if may_finish is None:
+        may_finish = torch.zeros_like(candidates.tokens, dtype=torch.bool)
+    missing = max(0, width - candidates.tokens.size(1))
     return Candidates(
         functional.pad(candidates.log_probs, (0, missing), value=-torch.inf),
         functional.pad(candidates.parents, (0, missing)),
         functional.pad(candidates.tokens, (0, missing)),
-        functional.pad(candidates.may_finish, (0, missing)),
+        functional.pad(may_finish, (0, missing)),
     )

@@ -203,7 +203,7 @@ class _Search:
         """Decode one token of every live hypothesis, collect what finished, and choose what lives on."""
         step = Step(
             number,
-            self.prefixes[:, : number - 1],
+            self.prefixes,
             self.beam,
             [sentence.guidance for sentence in self.live],
             [sentence.max_length for sentence in self.live],
@@ -214,14 +214,17 @@ class _Search:
         log_probs.index_fill_(1, self.impossible, -torch.inf)
         wants_eos = self._filter(log_probs, step, at_limit)
         candidates = self.chooser.choose(log_probs, self.totals, step)
-        is_eos = candidates.tokens == self.eos_id
+        is_eos = None if candidates.may_finish is None else candidates.tokens == self.eos_id
         if self.observe is not None:
             self.observe(self._describe(step, log_probs, candidates, is_eos))
-        self._collect(candidates, is_eos, log_probs, wants_eos, number)
+        if is_eos is not None:
+            self._collect(candidates, is_eos, log_probs, wants_eos, number)
         self._select(candidates, is_eos, log_probs, number)
 
-    def _describe(self, step: Step, log_probs: Tensor, candidates: Candidates, is_eos: Tensor) -> Observation:
+    def _describe(self, step: Step, log_probs: Tensor, candidates: Candidates, is_eos: Tensor | None) -> Observation:
         """Return the step for an observer."""
+        if is_eos is None:
+            is_eos = torch.zeros_like(candidates.tokens, dtype=torch.bool)
         is_open = ~is_eos & (candidates.log_probs > -torch.inf)
         return Observation(
             step,
@@ -290,16 +293,19 @@ class _Search:
             )
             sentence.add(hypothesis, num_unmet, self.decoding.n_best)
 
-    def _select(self, candidates: Candidates, is_eos: Tensor, log_probs: Tensor, number: int) -> None:
+    def _select(self, candidates: Candidates, is_eos: Tensor | None, log_probs: Tensor, number: int) -> None:
         """Let the first candidates that did not end live on, and drop the sentences that are done."""
         beam = self.beam
         totals, parents, tokens = candidates.log_probs, candidates.parents, candidates.tokens
         if totals.size(1) > beam:
-            is_closed = is_eos | (totals == -torch.inf)
-            _, order = is_closed.to(torch.uint8).sort(dim=1, stable=True)
-            kept = order[:, :beam]  # (batch, beam)
-            totals, parents, tokens, is_eos = (x.gather(1, kept) for x in (totals, parents, tokens, is_eos))
-        self.totals = totals.masked_fill(is_eos, -torch.inf)
+            if is_eos is None:
+                totals, parents, tokens = (x[:, :beam] for x in (totals, parents, tokens))
+            else:
+                is_closed = is_eos | (totals == -torch.inf)
+                _, order = is_closed.to(torch.uint8).sort(dim=1, stable=True)
+                kept = order[:, :beam]  # (batch, beam)
+                totals, parents, tokens, is_eos = (x.gather(1, kept) for x in (totals, parents, tokens, is_eos))
+        self.totals = totals if is_eos is None else totals.masked_fill(is_eos, -torch.inf)
         rows = (self.first_rows + parents).flatten()
         self.newest = tokens.flatten()
         num_done = self._end_sentences()
@@ -330,7 +336,8 @@ class _Search:
         """
         ended = []
         for place, (sentence, best) in enumerate(zip(self.live, self.totals.amax(1).tolist(), strict=True)):
-            if math.isnan(best):
+            # Where phrases are required, what is no number is no candidate, so that none may be left.
+            if math.isnan(best) or (best == -math.inf and not sentence.is_done and not sentence.finished):
                 raise ModelError(
                     "the model gives probabilities that are not numbers",
                     at="the search",
@@ -357,4 +364,6 @@ class _Search:
 
 def _find_finishing(candidates: Candidates, is_eos: Tensor) -> Tensor:
     """Return where candidates end in EOS and may finish: `(batch, width)` bool."""
+    if candidates.may_finish is None:
+        return is_eos
     return is_eos & candidates.may_finish & (candidates.log_probs > -torch.inf)

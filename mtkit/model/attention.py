@@ -74,26 +74,21 @@ def decoding_type(x: Tensor) -> Tensor:
 
 
 def attend_with_bias(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
-    """Return softmax(Q K^T / sqrt(head_dim) + bias) V without dropout, heads side by side.
+    """Return softmax(Q K^T / sqrt(head_dim) + bias) V without dropout.
 
     Args:
-        queries: `(batch, num_heads, beam, head_dim)`.
+        queries: `(batch * num_heads, queries, head_dim)`.
         keys: `(batch * num_heads, head_dim, positions)`.
         values: `(batch * num_heads, positions, head_dim)`.
-        bias: `(batch * num_heads, 1 or beam, positions)`: 0, or -inf where a key may not be attended; None for 0.
+        bias: `(batch * num_heads, 1 or queries, positions)`: 0, or -inf where a key may not be attended; None for 0.
 
     Returns:
-        `(batch * beam, d_model)`.
+        The shape of `queries`.
     """
-    batch, num_heads, beam, head_dim = queries.shape
-    by_head = queries.reshape(-1, beam, head_dim)
     # Scaling and adding as parts of the product cost nothing.
     added, beta = (_zero(queries.dtype, queries.device), 0) if bias is None else (bias, 1)
-    scores = torch.baddbmm(added, by_head, keys, beta=beta, alpha=1 / math.sqrt(head_dim))
-    attended = torch.bmm(torch.softmax(scores, dim=-1), values)
-    if beam == 1:  # heads lie side by side already
-        return attended.view(batch, -1)
-    return attended.view(batch, num_heads, beam, head_dim).transpose(1, 2).reshape(batch * beam, -1)
+    scores = torch.baddbmm(added, queries, keys, beta=beta, alpha=1 / math.sqrt(queries.size(-1)))
+    return torch.bmm(torch.softmax(scores, dim=-1), values)
 
 
 @cache
@@ -110,6 +105,20 @@ def _split_heads(x: Tensor, num_heads: int) -> Tensor:
 def _join_heads(x: Tensor) -> Tensor:
     """`(batch, num_heads, length, head_dim)` -> `(batch, length, d_model)`."""
     return x.transpose(1, 2).flatten(2)
+
+
+def _split_rows(x: Tensor, batch: int, num_heads: int) -> Tensor:
+    """`(batch * rows, d_model)` -> `(batch * num_heads, rows, head_dim)`."""
+    if len(x) == batch:  # the heads of a row lie one after the other already
+        return x.view(batch * num_heads, 1, -1)
+    return x.view(batch, -1, num_heads, x.size(1) // num_heads).transpose(1, 2).flatten(0, 1)
+
+
+def _join_rows(x: Tensor, batch: int) -> Tensor:
+    """`(batch * num_heads, rows, head_dim)` -> `(batch * rows, d_model)`."""
+    if x.size(1) == 1:
+        return x.view(batch, -1)
+    return x.view(batch, -1, *x.shape[1:]).transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 def _is_trained_on_cpu(x: Tensor) -> bool:
@@ -154,32 +163,34 @@ class SelfAttention(nn.Module):
         project, num_heads = self.qkv_proj.forward, self.num_heads
 
         def attend(x: Tensor, bias: Tensor | None) -> Tensor:
-            batch, length, d_model = x.shape
+            batch, length, _ = x.shape
             projected = project(x)
             if length < FEWEST_POSITIONS:
                 projected = functional.pad(projected, (0, 0, 0, FEWEST_POSITIONS - length))
             parts = projected.view(batch, projected.size(1), 3, num_heads, -1).permute(2, 0, 3, 1, 4)
-            queries = parts[0, :, :, :length]  # (batch, num_heads, length, head_dim)
-            keys, values = parts[1:].flatten(1, 2)  # (batch * num_heads, positions, head_dim)
-            return attend_with_bias(queries, keys.mT, values, bias).view(batch, length, d_model)
+            queries, keys, values = parts.flatten(1, 2)  # (batch * num_heads, positions, head_dim)
+            attended = attend_with_bias(queries[:, :length], keys.mT, values, bias)
+            return _join_heads(attended.view(batch, num_heads, length, -1))
 
         return attend
 
-    def build_step(self) -> Callable[[Tensor, LayerRoom, Tensor | None], Tensor]:
+    def build_step(self) -> Callable[[Tensor, LayerRoom, Tensor], Tensor]:
         """Return the function that attends from the newest position to all before it and itself, without `out_proj`.
 
         It takes `x`, `(rows, d_model)`, the newest position of each hypothesis; this layer's room, where it writes
-        their keys and values; and a bias, as `DecoderState.extend` returns it, that is added to the scores, or None. It
+        their keys and values; and a bias, as `DecoderState.extend` returns it, that is added to the scores. It
         returns the shape of `x`. At the first position one row may stand for all of its group.
         """
         project, num_heads = self.qkv_proj.forward, self.num_heads
 
-        def step(x: Tensor, room: LayerRoom, bias: Tensor | None) -> Tensor:
+        def step(x: Tensor, room: LayerRoom, bias: Tensor) -> Tensor:
             newest, keys, values = room
-            projected = decoding_type(project(x)).view(newest.size(1), -1, 3, num_heads, newest.size(4))
+            groups, head_dim = newest.size(1), newest.size(4)
+            projected = decoding_type(project(x)).view(groups, -1, 3, num_heads, head_dim)
             projected = projected.permute(2, 0, 3, 1, 4)  # (3, groups, num_heads, width, head_dim)
             newest.copy_(projected[1:])
-            return attend_with_bias(projected[0], keys, values, bias)
+            attended = attend_with_bias(projected[0].flatten(0, 1), keys, values, bias)
+            return _join_rows(attended, groups)
 
         return step
 
@@ -227,8 +238,8 @@ class CrossAttention(nn.Module):
 
         def step(x: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
             batch = len(keys) // num_heads
-            queries = decoding_type(project(x)).view(batch, -1, num_heads, keys.size(1)).transpose(1, 2)
-            return attend_with_bias(queries, keys, values, bias)
+            queries = _split_rows(decoding_type(project(x)), batch, num_heads)
+            return _join_rows(attend_with_bias(queries, keys, values, bias), batch)
 
         return step
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import torch
@@ -13,11 +15,15 @@ from torch import Tensor
 # arithmetic then grows with the square of the beam, so that wider beams copy their histories instead.
 MAX_SHARED_BEAM = 8
 
-_FIRST_CAPACITY = 16
-
-# Positions that attention sees at least, the rest of them ruled out: torch computes softmax over fewer number by number
-# (`mtkit.model.softmax`).
+# Positions of the source that attention sees at least, the rest of them ruled out: torch computes softmax over fewer
+# number by number (`mtkit.model.softmax`).
 FEWEST_POSITIONS = 16
+
+# Attention sees slots of the cache by so many, the last of them ruled out while nothing is written there: so what it
+# sees changes seldom, and softmax over fewer would be as slow.
+SLOT_GROUP = 16
+
+_FIRST_CAPACITY = SLOT_GROUP
 
 # Every so many positions it is seen which slots of shared caches are still needed; the others are dropped if no more
 # than this share is.
@@ -30,8 +36,8 @@ class LayerRoom(NamedTuple):
 
     Attributes:
         newest: `(2, groups, num_heads, width, head_dim)`, where keys and values of the position are to be written.
-        keys: `(groups * num_heads, head_dim, slots)`, all keys, those of the position included; behind them, up to
-            `FEWEST_POSITIONS` in all, some that must not be attended.
+        keys: `(groups * num_heads, head_dim, slots)`, all keys, those of the position included; behind them, up to a
+            multiple of `SLOT_GROUP`, some that must not be attended.
         values: `(groups * num_heads, slots, head_dim)`, all values, as the keys.
     """
 
@@ -52,21 +58,19 @@ class KVCache:
         like: Keys and values of the source, `(num_layers, 2, batch, num_heads, positions, head_dim)`.
         groups: Hypotheses, or sentences, that share no memory.
         width: Hypotheses that share one.
+
+    Attributes:
+        width: As given.
+        num_slots: Slots that hold something, a multiple of `width`.
+        num_visible: Slots that attention sees: what is behind `num_slots` must not be attended.
     """
 
     def __init__(self, like: Tensor, groups: int, width: int = 1) -> None:
         self.width = width
-        self.num_slots = 0
+        self.num_slots = self.num_visible = 0
         num_layers, _, _, num_heads, _, head_dim = like.shape
         shape = (2, groups, num_heads, _FIRST_CAPACITY * width, head_dim)
-        self._layers = [_LayerBuffer(like.new_empty(shape)) for _ in range(num_layers)]
-        for layer in self._layers:
-            layer.buffer.narrow(3, 0, self.num_visible).zero_()
-
-    @property
-    def num_visible(self) -> int:
-        """Slots that attention sees: what is behind `num_slots` must not be attended."""
-        return max(self.num_slots, FEWEST_POSITIONS)
+        self._layers = [_LayerBuffer(like.new_empty(shape), width) for _ in range(num_layers)]
 
     def extend(self) -> list[LayerRoom]:
         """Make room for one more position of each hypothesis, and return that of each layer."""
@@ -74,33 +78,41 @@ class KVCache:
         capacity = self._layers[0].buffer.size(3)
         if self.num_slots > capacity:
             self._replace(lambda layer: layer.narrow(3, 0, start), capacity=2 * capacity)
-        num_visible = self.num_visible
-        return [
-            LayerRoom(
-                layer.buffer.narrow(3, start, self.width),
-                layer.keys.narrow(2, 0, num_visible),
-                layer.values.narrow(1, 0, num_visible),
-            )
-            for layer in self._layers
-        ]
+        if self.num_slots > self.num_visible:
+            self._show(count_visible(self.num_slots))
+        position = start // self.width
+        return [LayerRoom(layer.slots[position], layer.keys, layer.values) for layer in self._layers]
 
     def keep_groups(self, groups: Tensor) -> None:
         """Keep the groups of these indices, `(new_groups,)` int64, in this order. One may be taken several times."""
         self._replace(lambda layer: layer.narrow(3, 0, self.num_visible).index_select(1, groups))
 
     def keep_slots(self, slots: Tensor) -> None:
-        """Keep of each group the slots of these indices, `(groups, new_slots)` int64, in this order."""
+        """Keep of each group the slots of these indices, in this order.
+
+        Args:
+            slots: `(groups, new_slots)` int64; as many as a multiple of `width`.
+        """
         groups = torch.arange(len(slots), device=slots.device).unsqueeze(1)
         for layer in self._layers:
             by_slot = layer.buffer.permute(1, 3, 0, 2, 4)
             kept = by_slot[groups, slots]  # (groups, new_slots, 2, num_heads, head_dim)
             layer.buffer.narrow(3, 0, slots.size(1)).copy_(kept.permute(2, 0, 3, 1, 4))
         self.num_slots = slots.size(1)
+        self._show(count_visible(self.num_slots))
 
     @property
     def cache_bytes(self) -> int:
         """Memory that the buffers take, in bytes."""
         return sum(layer.buffer.nbytes for layer in self._layers)
+
+    def _show(self, num_visible: int) -> None:
+        """Let attention see so many slots."""
+        for layer in self._layers:
+            if num_visible > self.num_visible:  # what was in memory may be no number, and then no bias rules it out
+                layer.buffer.narrow(3, self.num_visible, num_visible - self.num_visible).zero_()
+            layer.show(num_visible)
+        self.num_visible = num_visible
 
     def _replace(self, choose: Callable[[Tensor], Tensor], capacity: int | None = None) -> None:
         """Let each layer hold what is chosen of its buffer; in the buffer that it has, if that has the right size."""
@@ -108,17 +120,35 @@ class KVCache:
             chosen = choose(layer.buffer)
             two, groups, num_heads, slots, head_dim = chosen.shape
             shape = (two, groups, num_heads, capacity or layer.buffer.size(3), head_dim)
-            kept = layer if layer.buffer.shape == shape else _LayerBuffer(chosen.new_empty(shape))
+            kept = layer if layer.buffer.shape == shape else _LayerBuffer(chosen.new_empty(shape), self.width)
             kept.buffer.narrow(3, 0, slots).copy_(chosen)
+            kept.show(self.num_visible)
             self._layers[number] = kept
 
 
-class _LayerBuffer:
-    """The buffer of a layer, and its keys and values as `LayerRoom` has them."""
+def count_visible(num_slots: int) -> int:
+    """Return how many slots attention sees where so many hold something."""
+    return math.ceil(num_slots / SLOT_GROUP) * SLOT_GROUP
 
-    def __init__(self, buffer: Tensor) -> None:
+
+class _LayerBuffer:
+    """The buffer of a layer, and parts of it.
+
+    Attributes:
+        buffer: `(2, groups, num_heads, capacity, head_dim)`.
+        slots: Of each position, its part, `(2, groups, num_heads, width, head_dim)`.
+        keys: As `LayerRoom` has them; those that `show` chose.
+        values: As the keys.
+    """
+
+    def __init__(self, buffer: Tensor, width: int) -> None:
         self.buffer = buffer
-        self.keys, self.values = split(buffer)
+        self.slots = buffer.split(width, dim=3)  # type: ignore[no-untyped-call]
+        self.show(0)
+
+    def show(self, num_visible: int) -> None:
+        """Let `keys` and `values` be the first so many."""
+        self.keys, self.values = split(self.buffer.narrow(3, 0, num_visible))
 
 
 def split(keys_values: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,6 +164,20 @@ def split(keys_values: Tensor) -> tuple[Tensor, Tensor]:
     return keys.mT, values
 
 
+class DecoderParts(NamedTuple):
+    """What a decoder does at a position, looked up once.
+
+    Attributes:
+        embed: Takes `(rows,)` token ids and their position, from 0; returns `(rows, d_model)`.
+        layers: See `LayerStep` in `mtkit.model.layers`.
+        project: Takes what the last layer returns; returns logits, `(rows, vocab)`.
+    """
+
+    embed: Callable[[Tensor, int], Tensor]
+    layers: Sequence[Callable[..., Tensor]]
+    project: Callable[[Tensor], Tensor]
+
+
 @dataclass
 class DecoderState:
     """The state of decoding a batch of sentences with the same number of hypotheses, `beam`, each.
@@ -142,8 +186,7 @@ class DecoderState:
     held once a sentence, never once a hypothesis.
 
     Attributes:
-        steps: What each decoder layer does at a position (`DecoderLayer.build_step`).
-        last_norm: The norm behind the last layer.
+        parts: What the decoder does.
         memory: Keys and values of the source, `(num_layers, 2, batch, num_heads, positions, head_dim)`.
         memory_bias: `(batch * num_heads, 1, positions)`, 0 where a source token may be attended and -inf elsewhere;
             None if all may be.
@@ -155,8 +198,7 @@ class DecoderState:
         length: Number of tokens decoded so far.
     """
 
-    steps: Sequence[Callable[..., Tensor]]
-    last_norm: Callable[[Tensor], Tensor]
+    parts: DecoderParts
     memory: Tensor
     memory_bias: Tensor | None
     beam: int = 1
@@ -169,34 +211,34 @@ class DecoderState:
         width = self.beam if self.beam <= MAX_SHARED_BEAM else 1
         self.cache = KVCache(self.memory, self.memory.size(2) * self.beam // width, width)
         self.memory_parts = [split(layer) for layer in self.memory]
-        self._written = self.memory.new_full((1, 1, FEWEST_POSITIONS), -torch.inf)
+        self._own = _rule_out_others(width, self.memory.dtype, self.memory.device)
+        self._written: Sequence[Tensor] = ()
 
     @property
     def is_shared(self) -> bool:
         """Whether the hypotheses of a sentence share its memory in the cache."""
         return self.cache.width > 1
 
-    def extend(self) -> tuple[list[LayerRoom], Tensor | None]:
+    def extend(self) -> tuple[list[LayerRoom], Tensor]:
         """Begin the next position.
 
         Returns:
             The room of each layer, and what tells each hypothesis which slots are its own, the new one included, to be
-            added to attention scores: `(batch * num_heads, beam, slots)`, or `(1, 1, slots)`; None where all are.
+            added to attention scores: `(batch * num_heads, beam, slots)`, or `(1, 1, slots)`.
         """
         self.length += 1
         rooms = self.cache.extend()
         end, num_visible = self.cache.num_slots, self.cache.num_visible
         if not self.is_shared:
-            if end < num_visible:
-                self._written.narrow(2, end - 1, 1).zero_()
-            return rooms, self._written if end < num_visible else None
-        start = end - self.beam
-        if self.ancestry is None or end > self.ancestry.size(2):
-            longer = self.memory.new_full((self.memory.size(2), self.beam, 2 * end + 14 * self.beam), -torch.inf)
+            if end % SLOT_GROUP == 1:
+                self._written = _rule_out_later(num_visible, self.memory.dtype, self.memory.device)
+            return rooms, self._written[(end - 1) % SLOT_GROUP]
+        if self.ancestry is None or num_visible > self.ancestry.size(2):
+            longer = self.memory.new_full((self.memory.size(2), self.beam, 2 * num_visible), -torch.inf)
             if self.ancestry is not None:
-                longer[:, :, :start] = self.ancestry[:, :, :start]
+                longer[:, :, : self.ancestry.size(2)] = self.ancestry
             self.ancestry = longer
-        self.ancestry.narrow(2, start, self.beam).fill_(-torch.inf).diagonal(dim1=1, dim2=2).zero_()
+        self.ancestry.narrow(2, end - self.beam, self.beam).copy_(self._own)
         return rooms, repeat_for_heads(self.ancestry.narrow(2, 0, num_visible), self.memory.size(3))
 
     def reorder(self, rows: Tensor) -> None:
@@ -213,7 +255,7 @@ class DecoderState:
         assert self.ancestry is not None
         num_slots = self.cache.num_slots
         is_needed = (self.ancestry[:, :, :num_slots] == 0).any(1)  # (batch, slots)
-        kept = int(is_needed.sum(1).max())
+        kept = math.ceil(int(is_needed.sum(1).max()) / self.beam) * self.beam
         if kept > _COMPACT_BELOW * num_slots:
             return
         # The needed ones first, in their order; where a sentence has fewer than others, some that nobody attends.
@@ -242,3 +284,16 @@ class DecoderState:
 def repeat_for_heads(bias: Tensor, num_heads: int) -> Tensor:
     """Return what is added to attention scores for each head: `(batch, a, b)` to `(batch * num_heads, a, b)`."""
     return bias.unsqueeze(1).expand(-1, num_heads, -1, -1).flatten(0, 1)
+
+
+@cache
+def _rule_out_others(width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return what tells hypotheses which slot of a position is their own, `(width, width)`: 0 there, -inf elsewhere."""
+    return torch.full((width, width), -torch.inf, dtype=dtype, device=device).fill_diagonal_(0)
+
+
+@lru_cache(maxsize=64)
+def _rule_out_later(num_visible: int, dtype: torch.dtype, device: torch.device) -> Sequence[Tensor]:
+    """Return, for each of the last `SLOT_GROUP` slots, a bias that rules out those behind it: `(1, 1, num_visible)`."""
+    biases = torch.full((SLOT_GROUP, num_visible), -torch.inf, dtype=dtype, device=device)
+    return biases.triu_(num_visible - SLOT_GROUP + 1).view(SLOT_GROUP, 1, 1, num_visible).unbind()

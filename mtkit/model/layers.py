@@ -25,7 +25,7 @@ class LayerStep(Protocol):
         self,
         x: Tensor,
         room: LayerRoom,
-        bias: Tensor | None,
+        bias: Tensor,
         memory_keys: Tensor,
         memory_values: Tensor,
         memory_bias: Tensor | None,
@@ -196,7 +196,7 @@ class DecoderLayer(nn.Module):
         def step(
             x: Tensor,
             room: LayerRoom,
-            bias: Tensor | None,
+            bias: Tensor,
             memory_keys: Tensor,
             memory_values: Tensor,
             memory_bias: Tensor | None,

@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from mtkit.config.model import ModelConfig
 from mtkit.model.attention import TakeWeights
-from mtkit.model.cache import FEWEST_POSITIONS, DecoderState, repeat_for_heads
+from mtkit.model.cache import FEWEST_POSITIONS, DecoderParts, DecoderState, repeat_for_heads
 from mtkit.model.dropout import Dropout
-from mtkit.model.layers import DecoderLayer, EncoderLayer, LayerStep, build_norm
+from mtkit.model.layers import DecoderLayer, EncoderLayer, build_norm
 from mtkit.model.linear import Linear
 from mtkit.model.positions import PositionEncoding
 
@@ -179,8 +179,7 @@ class Transformer(nn.Module):
         memory, mask = self.encode(src_ids)
         keys_values = self._project_memory(memory)
         return DecoderState(
-            steps=self._decoder_steps if self.is_prepared else self._build_decoder_steps(),
-            last_norm=build_norm(self.decoder_norm),
+            parts=self._decoder_parts if self.is_prepared else self._build_decoder_parts(),
             memory=keys_values,
             memory_bias=self._build_bias(mask, keys_values),
             beam=beam,
@@ -200,16 +199,13 @@ class Transformer(nn.Module):
         is_first = state.length == 0 and state.is_shared
         if is_first:  # all hypotheses of a sentence are still one: it is computed once
             token_ids = token_ids[:: state.beam]
-        position = self.target_positions.find(state.length, state.length + 1)
-        x = self.target_embedding.weight.index_select(0, token_ids)
-        x = torch.add(position, x, alpha=math.sqrt(self.config.d_model))
-        x = self._cast(x)
+        x = state.parts.embed(token_ids, state.length)
         rooms, bias = state.extend()
-        if is_first and bias is not None:
+        if is_first:
             bias = bias[:, :1]
-        for step, room, (keys, values) in zip(state.steps, rooms, state.memory_parts, strict=True):
+        for step, room, (keys, values) in zip(state.parts.layers, rooms, state.memory_parts, strict=True):
             x = step(x, room, bias, keys, values, state.memory_bias)  # (rows, d_model)
-        logits = self.project(state.last_norm(x))
+        logits = state.parts.project(x)
         return logits.repeat_interleave(state.beam, dim=0) if is_first else logits
 
     def _project_memory(self, memory: Tensor) -> Tensor:
@@ -247,14 +243,7 @@ class Transformer(nn.Module):
 
     def _embed(self, token_ids: Tensor, embedding: nn.Embedding, positions: PositionEncoding) -> Tensor:
         x = functional.embedding(token_ids, embedding.weight) * math.sqrt(self.config.d_model)
-        return self.dropout(self._cast(positions(x)))  # type: ignore[no-any-return]
-
-    def _cast(self, x: Tensor) -> Tensor:
-        """Return embeddings in the type of what goes from layer to layer."""
-        if torch.is_autocast_enabled(x.device.type):
-            # The sublayers' outputs are of that type; a residual stream of another would be cast at each of them.
-            return x.to(torch.get_autocast_dtype(x.device.type))
-        return x if self.activation_dtype is None else x.to(self.activation_dtype)
+        return self.dropout(_cast(positions(x), self.activation_dtype))  # type: ignore[no-any-return]
 
     def _build_bias(self, mask: Tensor, like: Tensor) -> Tensor | None:
         """Return what rules padding out of attention to the source, in the type of `like`; None if nothing is.
@@ -279,11 +268,31 @@ class Transformer(nn.Module):
         return [layer.build_pass() for layer in self.encoder_layers]  # type: ignore[operator]
 
     @cached_property
-    def _decoder_steps(self) -> list[LayerStep]:
-        return self._build_decoder_steps()
+    def _decoder_parts(self) -> DecoderParts:
+        return self._build_decoder_parts()
 
-    def _build_decoder_steps(self) -> list[LayerStep]:
-        return [layer.build_step() for layer in self.decoder_layers]  # type: ignore[operator]
+    def _build_decoder_parts(self) -> DecoderParts:
+        embeddings, positions = self.target_embedding.weight, self.target_positions
+        norm, project = build_norm(self.decoder_norm), self.output_proj.forward
+        scale, dtype = math.sqrt(self.config.d_model), self.activation_dtype
+
+        def embed(token_ids: Tensor, position: int) -> Tensor:
+            x = embeddings.index_select(0, token_ids)
+            return _cast(torch.add(positions.find(position, position + 1), x, alpha=scale), dtype)
+
+        return DecoderParts(
+            embed,
+            [layer.build_step() for layer in self.decoder_layers],  # type: ignore[operator]
+            lambda x: project(norm(x)),
+        )
+
+
+def _cast(x: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Return embeddings in the type of what goes from layer to layer; None for that of autocast, or their own."""
+    if dtype is None and torch.is_autocast_enabled(x.device.type):
+        # The sublayers' outputs are of that type; a residual stream of another would be cast at each of them.
+        dtype = torch.get_autocast_dtype(x.device.type)
+    return x if dtype is None or x.dtype is dtype else x.to(dtype)
 
 
 def _find_takers(record: Recorder | None, layer: int, *kinds: AttentionKind) -> Sequence[TakeWeights]:

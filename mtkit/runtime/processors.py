@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mtkit.runtime.control_groups import MEMBERSHIP, ROOT, find_control_groups
 
-# Turns of the loop in which a thread of GNU OpenMP waits awake, some 40 microseconds: longer than it takes from one
-# operation of a step to the next.
-_TURNS = 3000
+# Turns of the loop in which a thread of GNU OpenMP waits awake, some 130 microseconds: longer than it takes from the
+# last operation of a step to the first of the next.
+_TURNS = 10_000
 
 
 def wait_awake_briefly() -> None:

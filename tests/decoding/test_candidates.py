@@ -29,3 +29,11 @@ def test_the_largest_of_several_parts_are_those_of_the_sums(length, count):
     largest, places = find_largest(values, count, added)
     assert torch.equal(largest, sums.topk(count).values)
     assert torch.equal(sums.gather(1, places), largest)
+
+
+@pytest.mark.parametrize("parts", [None, 3])
+@pytest.mark.parametrize("count", [1, 7])
+def test_of_no_rows_there_are_no_largest(count, parts):
+    values = torch.empty(0, 30)
+    largest, places = find_largest(values, count, None if parts is None else torch.empty(0, parts))
+    assert largest.shape == places.shape == (0, count)

@@ -19,6 +19,7 @@ from mtkit.decoding.open_phrases import leave_out_stopped
 from mtkit.decoding.phrase_tracker import PhraseTracker, Progress
 from mtkit.decoding.search import search
 from mtkit.decoding.spellings import SpellingTracker
+from mtkit.errors import ModelError
 
 PAD, UNK, BOS, EOS = range(4)
 
@@ -147,6 +148,27 @@ def test_what_stands_in_the_batch_makes_no_difference(make_model, run, beam_size
             assert best.score == pytest.approx(other.score, abs=1e-4)
 
 
+@pytest.mark.parametrize("beam_size", [1, 4, 9])
+def test_the_only_sentence_with_a_wish_is_done_before_the_others(make_model, run, beam_size):
+    """It stays in the batch for a while, without a hypothesis that lives."""
+    model, sources = make_model(30), [[7, EOS], *([*range(4, 19), EOS] for _ in range(6))]
+    guidance = [Guidance(required=(((5,),),)), *(Guidance(prefix=tuple(range(4, 19))) for _ in sources[1:])]
+    settings = {"beam_size": beam_size, "max_length_ratio": 1.0, "max_length_extra": 3}
+    together = run(model, sources, guidance, **settings)
+    alone = [run(model, [source], [one], **settings)[0] for source, one in zip(sources, guidance, strict=True)]
+    assert [best.token_ids for (best,) in together] == [best.token_ids for (best,) in alone]
+    assert 5 in together[0][0].token_ids
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_a_model_whose_probabilities_are_no_numbers_is_an_error(make_model, run, beam_size):
+    model = make_model(30)
+    with torch.no_grad():
+        model.output_proj.weight[9] = torch.nan
+    with pytest.raises(ModelError, match="not numbers"):
+        run(model, [[7, 8, EOS]] * 2, [Guidance(required=(((5,),),))] * 2, beam_size=beam_size)
+
+
 def test_the_same_wish_in_two_sentences(make_model, run):
     model, sources = make_model(30), make_sources(6)
     wish = Guidance(required=(((5, 6),), ((7,), (8, 9))))
@@ -156,16 +178,23 @@ def test_the_same_wish_in_two_sentences(make_model, run):
     ]
 
 
-def test_sentences_without_wishes_get_the_candidates_of_beam_search():
+@pytest.mark.parametrize("has_ends", [False, True])
+def test_sentences_without_wishes_get_the_candidates_of_beam_search(has_ends):
     torch.manual_seed(1)
     log_probs, totals = torch.randn(9, 50).log_softmax(-1), -torch.rand(3, 3)
+    log_probs[:, EOS] = log_probs.amax(1) if has_ends else -9
     step = Step(2, torch.randint(4, 50, (9, 1)), 3, [Guidance(), Guidance(required=(((7,),),)), Guidance()], [9] * 3)
     plain, ours = (
         BeamChooser(EOS).choose(log_probs, totals, step),
         ConstrainedChooser(EOS).choose(log_probs, totals, step),
     )
-    for name in ("log_probs", "parents", "tokens", "may_finish"):
+    for name in ("log_probs", "parents", "tokens"):
         assert torch.equal(getattr(ours, name)[[0, 2]], getattr(plain, name)[[0, 2]])
+    if has_ends:
+        assert torch.equal(ours.may_finish[[0, 2]], plain.may_finish[[0, 2]])
+    else:
+        assert plain.may_finish is None
+        assert not ours.may_finish[[0, 2]].any()
     assert ours.num_unmet[[0, 2]].sum() == 0
     assert ours.num_unmet[1].sum() > 0
 

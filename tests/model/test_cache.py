@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mtkit.model import cache as cache_module
-from mtkit.model.cache import FEWEST_POSITIONS, KVCache
+from mtkit.model.cache import SLOT_GROUP, KVCache, count_visible
 
 LAYERS, GROUPS, HEADS, SIZE = 2, 2, 4, 5
 
@@ -32,7 +32,7 @@ def test_returns_all_that_was_appended_across_growth(width):
     for count, step in enumerate(steps, 1):
         seen = append(cache, [step])
         assert cache.num_slots == count * width
-        assert cache.num_visible == seen.size(4) == max(count * width, FEWEST_POSITIONS)
+        assert cache.num_visible == seen.size(4) == count_visible(count * width)
         assert torch.equal(seen[..., : count * width, :], torch.cat(steps[:count], dim=4))
         assert not seen[..., count * width :, :].any()  # nothing that could make a product of it no number
 
@@ -62,14 +62,25 @@ def test_groups_of_the_same_number_change_places_in_memory():
 
 def test_keeping_slots_takes_those_of_each_group():
     cache = make_cache(width=3)
-    first, second = make_steps(2, width=3)
-    append(cache, [first])
-    slots = torch.tensor([[2, 0], [1, 2]])
+    first, second, third = make_steps(3, width=3)
+    append(cache, [first, second])
+    slots = torch.tensor([[2, 0, 5], [1, 4, 2]])
     cache.keep_slots(slots)
-    assert cache.num_slots == 2
-    seen = append(cache, [second])
-    kept = torch.stack([first[:, :, group, :, chosen] for group, chosen in enumerate(slots)], dim=2)
-    assert torch.equal(seen[..., :5, :], torch.cat([kept, second], dim=4))
+    assert cache.num_slots == 3
+    seen = append(cache, [third])
+    written = torch.cat([first, second], dim=4)
+    kept = torch.stack([written[:, :, group, :, chosen] for group, chosen in enumerate(slots)], dim=2)
+    assert torch.equal(seen[..., :6, :], torch.cat([kept, third], dim=4))
+
+
+def test_what_attention_sees_is_a_number_after_slots_were_dropped_and_others_came():
+    cache = make_cache(width=3)
+    append(cache, make_steps(12, width=3))
+    cache.keep_slots(torch.arange(6).repeat(2, 1))
+    assert cache.num_visible == SLOT_GROUP
+    seen = append(cache, make_steps(12, width=3))
+    assert seen.size(4) == cache.num_visible == 3 * SLOT_GROUP
+    assert seen.isfinite().all()
 
 
 def test_tells_its_size():
@@ -80,7 +91,12 @@ def test_a_layer_gets_its_new_buffer_when_those_before_it_have_theirs(monkeypatc
     cache = make_cache(groups=4)
     append(cache, make_steps(1, groups=4), groups=4)
     sizes, build = [], cache_module._LayerBuffer
-    monkeypatch.setattr(cache_module, "_LayerBuffer", lambda buffer: sizes.append(cache.cache_bytes) or build(buffer))
+
+    def observe(*args):
+        sizes.append(cache.cache_bytes)
+        return build(*args)
+
+    monkeypatch.setattr(cache_module, "_LayerBuffer", observe)
     whole = cache.cache_bytes
     cache.keep_groups(torch.tensor([0]))
     assert sizes == [whole, whole - 3 * whole // (4 * LAYERS)]
