@@ -4,6 +4,7 @@
 
 The fields of the job are those of `Job` there. The last line that it prints is a JSON object: the translations, their
 tokens with EOS, the seconds that they took, the peak of the process's memory, and the decoder steps if those are known.
+A job that takes turns prints an empty line when it is ready, then milliseconds a sentence for each line that it reads.
 """
 
 import json
@@ -103,6 +104,14 @@ def main():
     chunks = [[line] for line in lines] if job["batch"] == 1 else [lines]
     for warm_up in [[line] for line in others[:8]] if job["batch"] == 1 else [others]:
         engine.translate(warm_up)
+    if job["takes_turns"]:
+        print(flush=True)
+        for _ in sys.stdin:
+            started = time.perf_counter()
+            for chunk in chunks:
+                engine.translate(chunk)
+            print(1000 * (time.perf_counter() - started) / len(lines), flush=True)
+        return
     texts, num_tokens = [], 0
     started = time.perf_counter()
     for chunk in chunks:
