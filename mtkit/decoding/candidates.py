@@ -5,12 +5,14 @@ Beam search takes the most likely ones; sampling and lexical constraints choose 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mtkit.decoding.guidance import Guidance
 
@@ -18,7 +20,7 @@ from mtkit.decoding.guidance import Guidance
 _GROUP = 64
 
 # Up to so many numbers, one operation is faster than several that do less.
-_FEW = 1 << 15
+_FEW = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -155,22 +157,25 @@ def find_largest(values: Tensor, count: int, added: Tensor | None = None) -> tup
     parts = 1 if added is None else added.size(1)
     length = columns // parts
     by_part = values.view(rows, parts, length)
-    groups = length // _GROUP
+    groups = math.ceil(length / _GROUP)
     if values.numel() <= _FEW or parts * groups < 2 * count:
-        sums = by_part if added is None else by_part + added.unsqueeze(-1)
-        sums = sums.flatten(1)
+        sums = (by_part if added is None else by_part + added.unsqueeze(-1)).flatten(1)
         return sums.max(1, keepdim=True) if count == 1 else sums.topk(count)
-    maxima = by_part[:, :, : groups * _GROUP].reshape(rows, parts, groups, _GROUP).amax(-1)  # (rows, parts, groups)
+    padding = groups * _GROUP - length
+    if padding:
+        by_part = functional.pad(by_part, (0, padding), value=-torch.inf)
+    by_group = by_part.view(rows, -1, _GROUP)  # (rows, parts * groups, group)
+    maxima = by_group.amax(-1)
     if added is not None:
-        maxima += added.unsqueeze(-1)
-    _, chosen = maxima.flatten(1).topk(count)
-    starts = chosen.div(groups, rounding_mode="floor") * length + chosen % groups * _GROUP
-    places = (starts.unsqueeze(-1) + torch.arange(_GROUP, device=values.device)).flatten(1)  # (rows, count * group)
-    if length % _GROUP:
-        rest = torch.arange(columns, device=values.device).view(-1, length)[:, groups * _GROUP :]
-        places = torch.cat([places, rest.flatten().expand(rows, -1)], 1)
-    found = values.gather(1, places)
+        added = added.repeat_interleave(groups, dim=1)  # (rows, parts * groups)
+        maxima += added
+    _, chosen = maxima.topk(count)
+    found = by_group.gather(1, chosen.unsqueeze(-1).expand(-1, -1, _GROUP))  # (rows, count, group)
     if added is not None:
-        found += added.gather(1, places.div(length, rounding_mode="floor"))
-    largest, order = found.topk(count)
-    return largest, places.gather(1, order)
+        found += added.gather(1, chosen).unsqueeze(-1)
+    largest, order = found.flatten(1).topk(count)
+    group = chosen.gather(1, order.div(_GROUP, rounding_mode="floor"))
+    places = group * _GROUP + order % _GROUP
+    if padding:  # of several -inf, some may be padding: their places are any
+        places = (places - group.div(groups, rounding_mode="floor") * padding).clamp(max=columns - 1)
+    return largest, places

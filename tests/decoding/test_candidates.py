@@ -37,3 +37,14 @@ def test_of_no_rows_there_are_no_largest(count, parts):
     values = torch.empty(0, 30)
     largest, places = find_largest(values, count, None if parts is None else torch.empty(0, parts))
     assert largest.shape == places.shape == (0, count)
+
+
+@pytest.mark.parametrize("length", [8000, 8001])
+def test_places_of_what_is_ruled_out_are_places(length):
+    values = torch.full((3, 4 * length), -torch.inf)
+    values[:, length + 5] = -1.0
+    largest, places = find_largest(values, 9, torch.zeros(3, 4))
+    assert largest[:, 0].tolist() == [-1.0] * 3
+    assert places[:, 0].tolist() == [length + 5] * 3
+    assert (largest[:, 1:] == -torch.inf).all()
+    assert ((places >= 0) & (places < 4 * length)).all()
